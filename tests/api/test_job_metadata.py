@@ -83,20 +83,20 @@ async def test_the_body_of_a_callback_has_them(
     assert (body["type"], body["data"]["metadata"]) == (f"job.{end}", METADATA)
 
 
-@pytest.mark.parametrize(
-    ("metadata", "text"),
-    [
-        ({"a": {"b": 1}}, "nest nothing"),
-        ({"a": None}, "nest nothing"),
-        ({"a": [1]}, "nest nothing"),
-        ({"": 1}, "1 to 64 characters"),
-        ({"k" * 65: 1}, "1 to 64 characters"),
-        ({f"k{n}": 1 for n in range(17)}, "may have 16"),
-        ({"a": "x" * MAX_METADATA_BYTES}, "bytes of JSON and may be 1024"),
-        ([1], "must be a JSON object"),
-        ("text", "must be a JSON object"),
-    ],
-)
+REFUSED: list[tuple[object, str]] = [
+    ({"a": {"b": 1}}, "nest nothing"),
+    ({"a": None}, "nest nothing"),
+    ({"a": [1]}, "nest nothing"),
+    ({"": 1}, "1 to 64 characters"),
+    ({"k" * 65: 1}, "1 to 64 characters"),
+    ({f"k{n}": 1 for n in range(17)}, "may have 16"),
+    ({"a": "x" * MAX_METADATA_BYTES}, "bytes of JSON and may be 1024"),
+    ([1], "must be a JSON object"),
+    ("text", "must be a JSON object"),
+]
+
+
+@pytest.mark.parametrize(("metadata", "text"), REFUSED)
 async def test_what_is_no_metadata_is_refused_by_name_without_its_value(
     api: CheckedApi, metadata: object, text: str
 ) -> None:
