@@ -97,8 +97,8 @@ def _shortened(value: object) -> Any:
 
 
 def _enqueue(api: Recorder) -> None:
-    cat = {**REQUEST, "id": "cat-1", "tags": ["cover"], "batch": "autumn", "priority": 5}
-    cat["metadata"] = {"order": 1234567}
+    facts = {"priority": 5, "metadata": {"order": 1234567}}
+    cat = {**REQUEST, **facts, "id": "cat-1", "tags": ["cover"], "batch": "autumn"}
     api.post("/v1/jobs", cat)
     api.until_settled("cat-1")
     api.post("/v1/jobs", cat)
