@@ -205,7 +205,7 @@ def _schedule(api: Recorder) -> None:
 
 
 def _observe(api: Recorder) -> None:
-    for path in ("/v1/stats/history?window=5m", "/v1/audit?limit=3", "/v1/sessions"):
+    for path in ("/v1/whoami", "/v1/stats/history?window=5m", "/v1/audit?limit=3", "/v1/sessions"):
         api.get(path)
     for path in ("/livez", "/readyz", "/"):
         api.get(path)

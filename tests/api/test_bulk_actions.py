@@ -690,3 +690,19 @@ async def test_a_bulk_of_one_does_what_the_single_action_does(
     preview = await bulk(api, action, {"ids": ["job"]}, dry_run=True)
     reply = await api.post(f"/v1/jobs/job/{action}")
     assert (preview["done"] == 1) is (reply.status == 200)
+
+
+async def test_a_dry_run_names_the_jobs_on_request(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    hold = await place_hold(job_factory)
+    for name in ("a", "b"):
+        await job_factory.held(name, hold)
+    await job_factory.dead("c")
+    dry = await bulk(api, "discard", {"state": "parked"}, dry_run=True, list_ids=True)
+    assert sorted(dry["ids"]) == ["a", "b"]
+    dry = await bulk(api, "release", {"all": True}, dry_run=True, list_ids=True)
+    assert (sorted(dry["ids"]), dry["holds_released"]) == (["a", "b"], 1)
+    assert "ids" not in await bulk(api, "discard", {"state": "parked"}, dry_run=True)
+    reply = await api.post("/v1/bulk/discard", {"filter": {"ids": ["a"]}, "list_ids": True})
+    assert (reply.status, reply.field) == (422, "list_ids")

@@ -32,6 +32,7 @@ _SYSTEM_TAG: Final = "system"
 _TAGS: Final = {
     "jobs": "Enqueue, read, wait for and act on single jobs.",
     "bulk": "Actions on every job that a filter matches.",
+    "whoami": "Who a token is, and what it may do.",
     "events": "What changes, as it happens.",
     _SYSTEM_TAG: "Probes, metrics and this document.",
 }

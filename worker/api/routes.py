@@ -9,6 +9,7 @@ from config.values import Role
 from worker.api.auth.principal import Visibility
 from worker.api.batch_endpoints import BATCH_ENDPOINTS
 from worker.api.callback_endpoints import CALLBACK_ENDPOINTS
+from worker.api.caller_endpoint import caller_endpoint
 from worker.api.credit_endpoints import CREDIT_ENDPOINTS
 from worker.api.endpoints import BODY_PROBLEMS, Endpoint, Handler, Operation
 from worker.api.handlers import (
@@ -378,5 +379,5 @@ def build_endpoints(webhook: Endpoint) -> tuple[Endpoint, ...]:
         return web.Response(body=document(request.app[PREFIX]), content_type="application/json")
 
     described = Endpoint("GET", "/openapi.json", get_openapi, None, {200: DocumentResponse})
-    endpoints = (*_ENDPOINTS, webhook, described)
+    endpoints = (*_ENDPOINTS, caller_endpoint(_ENDPOINTS), webhook, described)
     return endpoints

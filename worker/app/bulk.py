@@ -231,6 +231,7 @@ class _BulkRun:
         match outcome:
             case BulkDone(after, warnings):
                 self.counts.done += 1
+                self.counts.list_ids([job_id])
                 self.counts.add_warnings(warnings)
                 if self._request.action is BulkAction.RELEASE and after.state is State.RUNNING:
                     self.counts.deadlines_extended += 1
@@ -368,6 +369,7 @@ class _BulkRun:
             self._counted |= found.ids
         self.lanes += found.lanes
         self.counts.done += released
+        self.counts.list_ids(sorted(found.ids))
         self.counts.holds_released += 1
         if released < parked:
             self.counts.skipped[CHANGED_MEANWHILE] += parked - released

@@ -35,6 +35,9 @@ SWEPT_STATES: Final[Mapping[BulkAction, tuple[State, ...]]] = {
 SENDING_ACTIONS: Final = (BulkAction.RELEASE, BulkAction.REQUEUE, BulkAction.RESUBMIT)
 """Actions after which jobs are sent, so that they need their inputs."""
 
+MAX_IDS_LISTED: Final = 1_000
+"""Jobs done whose ids are kept, as many as a filter by `ids` takes."""
+
 SWEPT_AGAIN: Final = (State.RETRYING, State.QUEUED)
 """Cancel reads these twice: a run may have returned to them meanwhile."""
 
@@ -86,6 +89,8 @@ class BulkRequest:
     """Only count what would be done."""
     limit: int | None = None
     """Most jobs to act on, the newest first."""
+    lists_ids: bool = False
+    """Show the ids of the jobs that a dry run would do, too."""
 
     def audit_entry(self, now: float, actor: Actor, done: int, changed: str) -> NewAuditEntry:
         """The one audit entry of the call; `changed` is the note on its patch."""
@@ -103,6 +108,8 @@ class BulkCounts:
     """Reason → how many jobs were left unchanged."""
     errors: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """The first failures: job id and what is wrong."""
+    ids: list[str] = field(default_factory=list[str])
+    """The first jobs done."""
     holds_released: int = 0
     deadlines_extended: int = 0
     """Of those done: stuck runs that are polled for another deadline; nothing is sent for them."""
@@ -118,6 +125,10 @@ class BulkCounts:
     def matched(self) -> int:
         """How many jobs were selected in a state that the action applies to."""
         return self.done + self.skipped.total() + self.failed
+
+    def list_ids(self, ids: Sequence[str]) -> None:
+        """List jobs that were done, as long as there is room."""
+        self.ids += ids[: MAX_IDS_LISTED - len(self.ids)]
 
     def add_warnings(self, warnings: Sequence[EnqueueWarning]) -> None:
         """Count the warnings about one job, of the first `MAX_WARNINGS` different ones."""

@@ -64,4 +64,5 @@ export const OPERATIONS = {
   revoke_session: ["POST", "/v1/sessions/{id}/revoke", false],
   check_liveness: ["GET", "/livez", true],
   check_readiness: ["GET", "/readyz", true],
+  get_caller: ["GET", "/v1/whoami", true],
 } as const;

@@ -1147,6 +1147,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/whoami": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who sends this request, and the operations that they may call.
+         * @description Needs a token of the role `enqueue` or above, or one with `own`.
+         */
+        get: operations["get_caller"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/webhooks/knouds": {
         parameters: {
             query?: never;
@@ -1269,6 +1289,11 @@ export interface components {
              */
             dry_run?: boolean;
             /**
+             * @description true to list the jobs of a dry run by id, or false
+             * @default false
+             */
+            list_ids?: boolean;
+            /**
              * @description a whole number from 1 to 100000: act on so many jobs, the newest first
              * @default null
              */
@@ -1293,6 +1318,11 @@ export interface components {
              * @default false
              */
             dry_run?: boolean;
+            /**
+             * @description true to list the jobs of a dry run by id, or false
+             * @default false
+             */
+            list_ids?: boolean;
             /**
              * @description a whole number from 1 to 100000: act on so many jobs, the newest first
              * @default null
@@ -2004,6 +2034,8 @@ export interface components {
             deadlines_extended?: number;
             /** @description present for a dry run of an action that sends: of those done, jobs whose inputs Redis lost; they would park as inputs_lost and are not sent */
             inputs_lost?: number;
+            /** @description present for a dry run with `list_ids`: the first 1,000 jobs that would be done */
+            ids?: string[];
             /** @description about patched inputs of jobs done, the first 20 different ones; absent if nothing is known to be wrong */
             warnings?: components["schemas"]["BulkWarning"][];
         };
@@ -2631,6 +2663,29 @@ export interface components {
             version: string;
             openapi: string;
         };
+        /** @description Who sends a request, and what they may do. */
+        Caller: {
+            /** @description as the audit log names it; `local` without tokens */
+            name: string;
+            role: components["schemas"]["Role"];
+            /** @description the tenant whose jobs it makes and sees, else empty */
+            tenant: string;
+            /** @description whether it may read the jobs of its tenant in any role */
+            own: boolean;
+            /** @description those it may enqueue for; null: all */
+            accounts: string[] | null;
+            /** @description those it may enqueue; null: all */
+            kinds: string[] | null;
+            /** @description those it may enqueue, where `*` stands for any characters; null: all */
+            targets: string[] | null;
+            /** @description the ids of the operations of this document that it may call */
+            operations: string[];
+        };
+        /**
+         * @description What the holder of an API token may do. Each role includes those before it.
+         * @enum {string}
+         */
+        Role: "enqueue" | "operate" | "read" | "watch";
         /** @description What became of a webhook; with each of these outcomes it need not be delivered again. */
         Receipt: {
             /** @enum {string} */
@@ -9744,6 +9799,85 @@ export interface operations {
             /** @description Forbidden */
             403: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description seconds until it may be tried again */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_caller: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Caller"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/plain": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description seconds until it may be tried again */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {

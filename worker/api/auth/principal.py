@@ -149,6 +149,15 @@ def require_access(principal: Principal, role: Role, visibility: Visibility) -> 
         )
 
 
+def has_access(principal: Principal, role: Role, visibility: Visibility) -> bool:
+    """Whether the principal's role and tenant allow a request."""
+    try:
+        require_access(principal, role, visibility)
+    except Problem:
+        return False
+    return True
+
+
 def _forbidden(detail: str) -> Problem:
     headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope"'}
     return Problem(403, "forbidden", "Forbidden", detail, headers=headers)

@@ -29,7 +29,11 @@ async def run_bulk_action(action: BulkAction, request: web.Request) -> web.Respo
     body = await read_parsed(request, kind, lambda data: _parse_bulk_body(data, model))
     patch = body.patch_inputs if isinstance(body, BulkRequeueBody) else None
     selection = _selection(action, body.filter)
-    bulk_request = BulkRequest(action, selection, patch, body.dry_run, body.limit)
+    if body.list_ids and not body.dry_run:
+        raise bad_field("list_ids", "is for a dry run: send dry_run, too, or omit it")
+    bulk_request = BulkRequest(
+        action, selection, patch, body.dry_run, body.limit, lists_ids=body.list_ids
+    )
     counts = await context_of(request).use_cases.bulk.run(bulk_request, current_actor(body.note))
     return json_response(bulk_action_response(bulk_request, counts))
 

@@ -61,6 +61,13 @@ class BulkActionResponse(ResponseModel):
             " inputs Redis lost; they would park as inputs_lost and are not sent"
         ),
     ] = UNSET
+    ids: Annotated[
+        list[str] | UnsetType,
+        Meta(
+            description="present for a dry run with `list_ids`: the first 1,000 jobs that would be"
+            " done"
+        ),
+    ] = UNSET
     warnings: Annotated[
         list[BulkWarningResponse] | UnsetType,
         Meta(
@@ -90,6 +97,7 @@ def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkAction
         inputs_lost=counts.inputs_lost
         if request.dry_run and request.action in SENDING_ACTIONS
         else UNSET,
+        ids=[shown_job_id(one) for one in counts.ids] if request.lists_ids else UNSET,
         warnings=[
             BulkWarningResponse(
                 code=one.code, message=f"{one.field} {one.message}", field=one.field, jobs=jobs

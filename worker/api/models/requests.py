@@ -369,6 +369,9 @@ class BulkActionBody(ActionBody):
         Field(description='an object with the fields of GET /v1/jobs, ids, or {"all": true}'),
     ]
     dry_run: Annotated[bool, Field(description="true to count only, or false")] = False
+    list_ids: Annotated[
+        bool, Field(description="true to list the jobs of a dry run by id, or false")
+    ] = False
     limit: Annotated[
         Annotated[int, Field(ge=1, le=MAX_BULK_ACTION_JOBS)] | None,
         Field(

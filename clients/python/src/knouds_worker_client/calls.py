@@ -423,6 +423,7 @@ class Calls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
     ) -> models.BulkAction:
         """Release every job that matches a filter.
@@ -433,6 +434,7 @@ class Calls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first.
         """
         answer: models.BulkAction = decode(
@@ -441,7 +443,13 @@ class Calls:
                 Request(
                     "POST",
                     "/v1/bulk/release",
-                    body={"note": note, "filter": filter, "dry_run": dry_run, "limit": limit},
+                    body={
+                        "note": note,
+                        "filter": filter,
+                        "dry_run": dry_run,
+                        "list_ids": list_ids,
+                        "limit": limit,
+                    },
                 )
             ),
         )
@@ -453,6 +461,7 @@ class Calls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
         patch_inputs: dict[str, Any] | None = None,
     ) -> models.BulkAction:
@@ -464,6 +473,7 @@ class Calls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first
         patch_inputs: a JSON object, a merge patch (RFC 7396) for the inputs of each job:
         null removes a field.
@@ -478,6 +488,7 @@ class Calls:
                         "note": note,
                         "filter": filter,
                         "dry_run": dry_run,
+                        "list_ids": list_ids,
                         "limit": limit,
                         "patch_inputs": patch_inputs,
                     },
@@ -492,6 +503,7 @@ class Calls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
     ) -> models.BulkAction:
         """Discard every job that matches a filter.
@@ -502,6 +514,7 @@ class Calls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first.
         """
         answer: models.BulkAction = decode(
@@ -510,7 +523,13 @@ class Calls:
                 Request(
                     "POST",
                     "/v1/bulk/discard",
-                    body={"note": note, "filter": filter, "dry_run": dry_run, "limit": limit},
+                    body={
+                        "note": note,
+                        "filter": filter,
+                        "dry_run": dry_run,
+                        "list_ids": list_ids,
+                        "limit": limit,
+                    },
                 )
             ),
         )
@@ -522,6 +541,7 @@ class Calls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
     ) -> models.BulkAction:
         """Cancel every job that matches a filter.
@@ -532,6 +552,7 @@ class Calls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first.
         """
         answer: models.BulkAction = decode(
@@ -540,7 +561,13 @@ class Calls:
                 Request(
                     "POST",
                     "/v1/bulk/cancel",
-                    body={"note": note, "filter": filter, "dry_run": dry_run, "limit": limit},
+                    body={
+                        "note": note,
+                        "filter": filter,
+                        "dry_run": dry_run,
+                        "list_ids": list_ids,
+                        "limit": limit,
+                    },
                 )
             ),
         )
@@ -552,6 +579,7 @@ class Calls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
     ) -> models.BulkAction:
         """Resubmit every job that matches a filter.
@@ -562,6 +590,7 @@ class Calls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first.
         """
         answer: models.BulkAction = decode(
@@ -570,7 +599,13 @@ class Calls:
                 Request(
                     "POST",
                     "/v1/bulk/resubmit",
-                    body={"note": note, "filter": filter, "dry_run": dry_run, "limit": limit},
+                    body={
+                        "note": note,
+                        "filter": filter,
+                        "dry_run": dry_run,
+                        "list_ids": list_ids,
+                        "limit": limit,
+                    },
                 )
             ),
         )
@@ -1328,6 +1363,16 @@ class Calls:
         )
         return answer
 
+    def get_caller(self) -> models.Caller:
+        """Who sends this request, and the operations that they may call.
+
+        Needs a token of the role `enqueue` or above, or one with `own`.
+        """
+        answer: models.Caller = decode(
+            models.Caller, self._send(Request("GET", "/v1/whoami", is_repeatable=True))
+        )
+        return answer
+
 
 class AsyncCalls:
     """A coroutine for each operation. Each raises `ApiError` and `ConnectionFailed`."""
@@ -1751,6 +1796,7 @@ class AsyncCalls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
     ) -> models.BulkAction:
         """Release every job that matches a filter.
@@ -1761,6 +1807,7 @@ class AsyncCalls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first.
         """
         answer: models.BulkAction = decode(
@@ -1769,7 +1816,13 @@ class AsyncCalls:
                 Request(
                     "POST",
                     "/v1/bulk/release",
-                    body={"note": note, "filter": filter, "dry_run": dry_run, "limit": limit},
+                    body={
+                        "note": note,
+                        "filter": filter,
+                        "dry_run": dry_run,
+                        "list_ids": list_ids,
+                        "limit": limit,
+                    },
                 )
             ),
         )
@@ -1781,6 +1834,7 @@ class AsyncCalls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
         patch_inputs: dict[str, Any] | None = None,
     ) -> models.BulkAction:
@@ -1792,6 +1846,7 @@ class AsyncCalls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first
         patch_inputs: a JSON object, a merge patch (RFC 7396) for the inputs of each job:
         null removes a field.
@@ -1806,6 +1861,7 @@ class AsyncCalls:
                         "note": note,
                         "filter": filter,
                         "dry_run": dry_run,
+                        "list_ids": list_ids,
                         "limit": limit,
                         "patch_inputs": patch_inputs,
                     },
@@ -1820,6 +1876,7 @@ class AsyncCalls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
     ) -> models.BulkAction:
         """Discard every job that matches a filter.
@@ -1830,6 +1887,7 @@ class AsyncCalls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first.
         """
         answer: models.BulkAction = decode(
@@ -1838,7 +1896,13 @@ class AsyncCalls:
                 Request(
                     "POST",
                     "/v1/bulk/discard",
-                    body={"note": note, "filter": filter, "dry_run": dry_run, "limit": limit},
+                    body={
+                        "note": note,
+                        "filter": filter,
+                        "dry_run": dry_run,
+                        "list_ids": list_ids,
+                        "limit": limit,
+                    },
                 )
             ),
         )
@@ -1850,6 +1914,7 @@ class AsyncCalls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
     ) -> models.BulkAction:
         """Cancel every job that matches a filter.
@@ -1860,6 +1925,7 @@ class AsyncCalls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first.
         """
         answer: models.BulkAction = decode(
@@ -1868,7 +1934,13 @@ class AsyncCalls:
                 Request(
                     "POST",
                     "/v1/bulk/cancel",
-                    body={"note": note, "filter": filter, "dry_run": dry_run, "limit": limit},
+                    body={
+                        "note": note,
+                        "filter": filter,
+                        "dry_run": dry_run,
+                        "list_ids": list_ids,
+                        "limit": limit,
+                    },
                 )
             ),
         )
@@ -1880,6 +1952,7 @@ class AsyncCalls:
         filter: models.JobFilter,
         note: str | None = None,
         dry_run: bool | None = None,
+        list_ids: bool | None = None,
         limit: int | None = None,
     ) -> models.BulkAction:
         """Resubmit every job that matches a filter.
@@ -1890,6 +1963,7 @@ class AsyncCalls:
         note: a string of at most 1000 characters, kept in the audit log
         filter: an object with the fields of GET /v1/jobs, ids, or {"all": true}
         dry_run: true to count only, or false
+        list_ids: true to list the jobs of a dry run by id, or false
         limit: a whole number from 1 to 100000: act on so many jobs, the newest first.
         """
         answer: models.BulkAction = decode(
@@ -1898,7 +1972,13 @@ class AsyncCalls:
                 Request(
                     "POST",
                     "/v1/bulk/resubmit",
-                    body={"note": note, "filter": filter, "dry_run": dry_run, "limit": limit},
+                    body={
+                        "note": note,
+                        "filter": filter,
+                        "dry_run": dry_run,
+                        "list_ids": list_ids,
+                        "limit": limit,
+                    },
                 )
             ),
         )
@@ -2670,5 +2750,15 @@ class AsyncCalls:
         """
         answer: models.Readiness = decode(
             models.Readiness, await self._send(Request("GET", "/readyz", is_repeatable=True))
+        )
+        return answer
+
+    async def get_caller(self) -> models.Caller:
+        """Who sends this request, and the operations that they may call.
+
+        Needs a token of the role `enqueue` or above, or one with `own`.
+        """
+        answer: models.Caller = decode(
+            models.Caller, await self._send(Request("GET", "/v1/whoami", is_repeatable=True))
         )
         return answer

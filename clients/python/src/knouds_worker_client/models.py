@@ -78,6 +78,9 @@ OnUncertain: TypeAlias = Union[Literal["park", "retry", "reconcile"], str]
 Overlap: TypeAlias = Union[Literal["enqueue", "skip"], str]
 """What becomes of a tick while an earlier run of its schedule is not finished."""
 
+Role: TypeAlias = Union[Literal["enqueue", "operate", "read", "watch"], str]
+"""What the holder of an API token may do. Each role includes those before it."""
+
 ScheduleChange: TypeAlias = Union[
     Literal["disabled", "enabled", "id_taken", "missed", "overlap", "refused", "removed", "set"],
     str,
@@ -538,6 +541,8 @@ class BulkAction:
     """present for a dry run of an action that sends: of those done, jobs whose inputs Redis
     lost; they would park as inputs_lost and are not sent.
     """
+    ids: list[str] | None = None
+    """present for a dry run with `list_ids`: the first 1,000 jobs that would be done."""
     warnings: list[BulkWarning] | None = None
     """about patched inputs of jobs done, the first 20 different ones; absent if nothing is
     known to be wrong.
@@ -554,6 +559,8 @@ class BulkActionBody:
     """a string of at most 1000 characters, kept in the audit log."""
     dry_run: bool | None = None
     """true to count only, or false."""
+    list_ids: bool | None = None
+    """true to list the jobs of a dry run by id, or false."""
     limit: int | None = None
     """a whole number from 1 to 100000: act on so many jobs, the newest first."""
 
@@ -591,6 +598,8 @@ class BulkRequeueBody:
     """a string of at most 1000 characters, kept in the audit log."""
     dry_run: bool | None = None
     """true to count only, or false."""
+    list_ids: bool | None = None
+    """true to list the jobs of a dry run by id, or false."""
     limit: int | None = None
     """a whole number from 1 to 100000: act on so many jobs, the newest first."""
     patch_inputs: dict[str, Any] | None = None
@@ -683,6 +692,27 @@ class CallbackPage:
     next_cursor: str | None
     hosts_down: list[CallbackHost]
     """they get one try now and then; empty for a token of a tenant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who sends a request, and what they may do."""
+
+    name: str
+    """as the audit log names it; `local` without tokens."""
+    role: Role
+    tenant: str
+    """the tenant whose jobs it makes and sees, else empty."""
+    own: bool
+    """whether it may read the jobs of its tenant in any role."""
+    accounts: list[str] | None
+    """those it may enqueue for; null: all."""
+    kinds: list[str] | None
+    """those it may enqueue; null: all."""
+    targets: list[str] | None
+    """those it may enqueue, where `*` stands for any characters; null: all."""
+    operations: list[str]
+    """the ids of the operations of this document that it may call."""
 
 
 @dataclass(frozen=True, kw_only=True)
