@@ -14,6 +14,7 @@ from jobs.budgets.use import unpriced_at
 from jobs.evidence.records import EvidenceFinding
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import Lane, queue_score, target_name
+from jobs.start_by import expires_at
 from jobs.states import ACTIVE, SETTLED, SETTLED_OR_PARKED, Mode, State
 from jobs.tenants import tenant_of
 
@@ -81,6 +82,8 @@ class Index(StrEnum):
     UNPRICED = "unpriced"
     """Jobs whose ended attempt reserved nothing of a budget, since nothing was known of its cost;
     by lane, scored by when it ended."""
+    START_BY = "start-by"
+    """Jobs that are cancelled unless they are sent in time, scored by when. Read by the expirer."""
     HELD = "held"
     """Jobs that a hold parked."""
     GROUP = "group"
@@ -99,6 +102,7 @@ UNNAMED_INDEXES: Final = (
     Index.LEASE,
     Index.INFLIGHT,
     Index.SYNC,
+    Index.START_BY,
     Index.ALL,
 )
 """Indexes that are one set each. The others are one set for each name, such as a lane."""
@@ -178,8 +182,10 @@ def _state_entries(job: Job) -> list[IndexEntry]:
 
 
 def _open_entries(job: Job) -> list[IndexEntry]:
-    """That a job has not settled, where a limit counts it, or its schedule waits for it."""
+    """What follows from a job not having settled: it expires, or is counted or waited for."""
     found: list[IndexEntry] = []
+    if (at := expires_at(job)) is not None:
+        found.append(IndexEntry(Index.START_BY, "", at))
     if job.counted_for and job.state not in SETTLED:
         found.append(IndexEntry(Index.OPEN, job.counted_for, job.input_bytes))
     if job.schedule and job.state not in SETTLED_OR_PARKED:

@@ -51,6 +51,9 @@ INPUTS_ERASED: Final = "inputs_erased"
 PAYLOAD_KEY_LOST: Final = "payload_key_lost"
 """Reason code of a parked job: its inputs are encrypted, and no key reads them."""
 
+EXPIRED: Final = "expired"
+"""Reason code of a cancelled job: it was not sent by its `start_by`."""
+
 PAYLOADS_ERASED: Final = "payloads_erased"
 """Name of the event of a job whose inputs and result were erased."""
 
@@ -284,6 +287,8 @@ class Job(
     """The schedule that it is a run of, as its name is stored; empty for none."""
     callback_url: str | None = None
     """Where its app hears of it, see `jobs.callbacks`."""
+    start_by: float | None = None
+    """It is cancelled unless it is sent by then, see `jobs.start_by`."""
     has_metadata: bool = False
     """Its app gave it metadata, which are stored beside the record, as its inputs are."""
     result_note: str | None = None

@@ -37,6 +37,7 @@ class Transition(StrEnum):
     PARK_MANUAL = "park_manual"
     PARK_INPUTS_LOST = "park_inputs_lost"
     PARK_OVER_BUDGET = "park_over_budget"
+    EXPIRE = "expire"
     REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
     RELEASE = "release"
@@ -133,6 +134,10 @@ ROWS: Final = tuple(
         (S.QUEUED, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         (S.SUBMITTING, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         (S.QUEUED, T.PARK_OVER_BUDGET, S.PARKED, WORKER),
+        # Not sent by its `start_by`. Parked jobs and dead letters do not expire.
+        (S.SCHEDULED, T.EXPIRE, S.CANCELLED, CLOCK),
+        (S.QUEUED, T.EXPIRE, S.CANCELLED, CLOCK),
+        (S.RETRYING, T.EXPIRE, S.CANCELLED, CLOCK),
         # Cancelling.
         (S.SUBMITTING, T.REQUEST_CANCEL, S.SUBMITTING, OPERATOR),
         (S.RUNNING, T.REQUEST_CANCEL, S.CANCELLING, OPERATOR),

@@ -28,6 +28,8 @@ class JobRequest:
     deadline_s: float | None = None
     on_uncertain: OnUncertain | None = None
     callback_url: str | None = None
+    start_by: float | None = None
+    """It is cancelled unless it is sent by then."""
     metadata: bytes | None = field(default=None, repr=False)
     """A JSON object as text, keys sorted; see `worker.app.job_metadata`."""
 
@@ -49,6 +51,8 @@ class JobRequest:
         )
         if self.callback_url is not None:  # those of older requests stay the same
             facts += (("callback_url", self.callback_url),)
+        if self.start_by is not None:
+            facts += (("start_by", self.start_by),)
         if self.metadata is not None:
             facts += (("metadata", self.metadata.decode()),)
         digest = hashlib.blake2s(self.inputs, digest_size=12)
@@ -97,6 +101,7 @@ def new_job(
         due_at=due_at if later else None,
         queued_at=None if later else now,
         callback_url=request.callback_url or callback_url,
+        start_by=request.start_by,
         has_metadata=request.metadata is not None,
         counted_for=counted_for,
         schedule=schedule,

@@ -47,8 +47,8 @@ class State(StrEnum):
     longer than the limit of an outage. Only an operator moves it on. It never expires."""
 
     CANCELLED = "cancelled"
-    """Cancelled before or at the provider, or discarded by an operator. The pruner removes it after
-    the retention time."""
+    """Cancelled before or at the provider, not sent by its `start_by`, or discarded by an operator.
+    The pruner removes it after the retention time."""
 
 
 class Kind(StrEnum):

@@ -7,9 +7,10 @@ from jobs.breakers import Breaker
 from jobs.breakers.texts import advice_text, breaker_text, limits_submits
 from jobs.effects import PollHistory
 from jobs.holds import Canary, Gates, Hold, HoldPhase
-from jobs.job import Job
+from jobs.job import EXPIRED, Job
 from jobs.lanes import covers
 from jobs.rate_limits import URGENT_RESERVE, WINDOW_S, RateLimitBucket, wait_s
+from jobs.start_by import expires_at
 from jobs.states import SETTLED_OR_PARKED, State
 from jobs.texts import pluralize
 
@@ -30,7 +31,7 @@ class Blocker:
 
     kind: str
     """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `budget`, `cap`, `line`, `person`,
-    `polls`, `no_worker`, `worker`, `redis` or `newer_schema`."""
+    `polls`, `no_worker`, `worker`, `redis`, `start_by` or `newer_schema`."""
     text: str
     action: str = ""
     """What the operator can do about it; empty where nothing needs to be done."""
@@ -86,11 +87,14 @@ def _waits(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
     match job.state:
         case State.SCHEDULED:
             schedule = Blocker("schedule", "scheduled for later", until=job.due_at)
-            return (schedule, *_late(job, context, now), *_gates(job, context, now))
+            gates = (*_late(job, context, now), *_gates(job, context, now))
+            return (schedule, *gates, *_expiry(job, now))
         case State.RETRYING:
-            return (_backoff(job, now), *_late(job, context, now), *_gates(job, context, now))
+            gates = (*_late(job, context, now), *_gates(job, context, now))
+            return (_backoff(job, now), *gates, *_expiry(job, now))
         case State.QUEUED:
-            return (*_gates(job, context, now), *context.budgets, *_lane_blockers(context, now))
+            gates = (*_gates(job, context, now), *context.budgets)
+            return (*gates, *_lane_blockers(context, now), *_expiry(job, now))
         case State.PARKED:
             return (_operator(job, "parked"), *_gates(job, context, now))
         case State.DEAD:
@@ -105,7 +109,7 @@ def _waits(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
         case (
             State.SUBMITTING | State.RUNNING | State.CANCELLING | State.SUCCEEDED | State.CANCELLED
         ):
-            return ()
+            return _expired(job)
         case _:
             assert_never(job.state)
 
@@ -123,6 +127,22 @@ def _backoff(job: Job, now: float) -> Blocker:
         f"next try waits for {format_duration(max(0.0, (job.due_at or now) - now))}"
     )
     return Blocker("backoff", text, reason.action if reason else "", until=job.due_at)
+
+
+def _expiry(job: Job, now: float) -> tuple[Blocker, ...]:
+    """Until when it may wait."""
+    if (at := expires_at(job)) is None:
+        return ()
+    if at > now:
+        return (Blocker("start_by", "cancelled unless it is sent by its start_by", until=at),)
+    return (Blocker("start_by", "its start_by has passed: it is cancelled within seconds"),)
+
+
+def _expired(job: Job) -> tuple[Blocker, ...]:
+    """Why a cancelled job was never sent, if that was its `start_by`."""
+    if job.state is not State.CANCELLED or job.reason is None or job.reason.code != EXPIRED:
+        return ()
+    return (Blocker("start_by", f"cancelled: {job.reason.message}", job.reason.action),)
 
 
 def _operator(job: Job, what: str) -> Blocker:

@@ -33,6 +33,7 @@ from jobs.transitions.provider import (
 )
 from jobs.transitions.worker import (
     admit,
+    expire,
     open_connection,
     park_inputs_lost,
     promote,
@@ -50,6 +51,7 @@ __all__ = [
     "dead_letter",
     "discard",
     "erase_payloads",
+    "expire",
     "find_run",
     "has_erased_run",
     "mark_cancel_sent",

@@ -1,18 +1,22 @@
 """Transitions that a worker causes: a job is due, admitted, sent, or returned to the queue."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from jobs.breakers import NO_BREAKERS, PassedBreakers
 from jobs.budgets.reservation import Reservation
 from jobs.evidence.records import SentAs
-from jobs.job import ATTEMPTS_KEPT, Attempt, Job, Reason
+from jobs.job import ATTEMPTS_KEPT, EXPIRED, Attempt, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.payloads import ACTIONS, WHY_NOT_SENT, MissingPayload
+from jobs.start_by import is_expired
 from jobs.states import Mode, State
 from jobs.transitions.builders import CLEARED_RUN, next_version, queue_changes
+
+WHY_EXPIRED: Final = "it was not sent by its start_by"
+ACTION_EXPIRED: Final = "Nothing: enqueue a new job if it is still wanted"
 
 
 def promote(job: Job, now: float, *, note: str = "") -> Job:
@@ -151,6 +155,19 @@ def return_to_queue(job: Job, now: float, *, why: str) -> Job:
     if job.open_attempt is not None:  # it did not reach the provider, or does not count
         changes |= {"attempts": job.attempts[:-1], "submits": job.submits - 1}
     return next_version(job, Transition.RETURN_TO_QUEUE, now, note=why, **changes)
+
+
+def expire(job: Job, now: float) -> Job:
+    """→ `cancelled` as `expired`: it was not sent by its `start_by`. No attempt is spent.
+
+    Raises `IllegalTransition` for a job that may still be sent, or was.
+    """
+    if not is_expired(job, now):
+        raise IllegalTransition(job.state, Transition.EXPIRE, "its start_by has not passed")
+    reason = Reason(code=EXPIRED, message=WHY_EXPIRED, action=ACTION_EXPIRED)
+    return next_version(
+        job, Transition.EXPIRE, now, **CLEARED_RUN, finished_at=now, due_at=None, reason=reason
+    )
 
 
 def park_inputs_lost(job: Job, now: float, why: MissingPayload = MissingPayload.LOST) -> Job:

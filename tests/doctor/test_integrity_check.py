@@ -152,6 +152,7 @@ MISPLACED_ENTRIES = [
     (Index.TARGET, "model/other", DamageKind.STRAY),
     (Index.TAG, "a:b", DamageKind.STRAY),
     (Index.BATCH, "b2", DamageKind.STRAY),
+    (Index.START_BY, "", DamageKind.STRAY),
     (Index.EVIDENCE, "studio", DamageKind.STRAY),
     (Index.FINDING, "started", DamageKind.STRAY),
     (Index.EXECUTION, "ex-9", DamageKind.STRAY),

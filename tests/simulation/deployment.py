@@ -57,6 +57,7 @@ SERVICES: Final = (
     "redis_recovery",
     "heartbeat",
     "scheduler",
+    "expirer",
     "admission",
     "poller",
     "poll_prover",
@@ -309,7 +310,9 @@ class SimulatedDeployment:
     async def pass_time_until_something_is_due(self) -> None:
         """Move the clock to the next due time, lease end, poll or end of a cool-down."""
         now, keys = self.clock.now(), self.store.keys
-        names = [keys.index(kind) for kind in (Index.DUE, Index.LEASE, Index.INFLIGHT)]
+        names = [
+            keys.index(kind) for kind in (Index.DUE, Index.LEASE, Index.INFLIGHT, Index.START_BY)
+        ]
         rows = await self.store.client.many([("ZRANGE", k, 0, 0, "WITHSCORES") for k in names])
         gates = await self.store.holds.gates()
         times = [float(row[1]) for row in rows if row] + [c.until for c in gates.cool_downs]

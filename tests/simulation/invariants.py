@@ -18,6 +18,7 @@ from jobs.indexes import WATCHED_INDEXES, Index, accepts_run_updates, entries
 from jobs.job import BUDGET, INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, Job, JobEvent
 from jobs.lifecycle import OPERATOR_TRANSITIONS, TRANSITIONS, Transition
 from jobs.outcomes import Accepted, Finished, RunCancelled
+from jobs.start_by import send_limit
 from jobs.states import PRUNABLE, SETTLED, State
 from tests.simulation.simulated_provider import ProviderRecord, SimulatedCall
 from tests.store.redis_contents import is_index, poll_history_ids, transition_events
@@ -130,6 +131,13 @@ async def _used(store: Store, names: list[str]) -> dict[str, dict[str, int]]:
         key: {field.decode(): int(amount) for field, amount in row.items()}
         for key, row in zip(keys, rows, strict=True)
     }
+
+
+def _starts_in_time(job: Job) -> None:
+    """Nothing is sent after the `start_by` of a job, unless it may have run before."""
+    for number, attempt in enumerate(job.attempts):
+        limit = send_limit(msgspec.structs.replace(job, attempts=job.attempts[:number]))
+        assert limit is None or attempt.started_at < limit, f"{job.id} was sent too late"
 
 
 def by_job(entries_: list[list[TransitionEvent]]) -> dict[str, list[TransitionEvent]]:
@@ -292,6 +300,7 @@ class InvariantChecker:
             assert " in the worker" not in text, f"the program failed over {job.id}: {text}"
         if job.state in (State.RUNNING, State.CANCELLING) and job.execution_id is not None:
             assert self._record.runs[job.execution_id].job_id == job.id
+        _starts_in_time(job)
         allowed = self._record.attempts_that_count(job.id)
         assert job.spent <= allowed, f"{job.id} spent {job.spent} attempts, {allowed} may count"
 

@@ -35,10 +35,11 @@ from tests.simulation.deployment import (
     small_settings,
 )
 from tests.simulation.faulty_redis_client import RedisFault, RedisFaultKind
+from tests.simulation.manual_clock import BEGIN
 from tests.simulation.simulated_provider import SimulatedCall
 from worker.app.action_table import JobAction
 from worker.app.actions import NoSuchJob
-from worker.app.enqueue import JobIdConflict
+from worker.app.enqueue import InvalidRequest, JobIdConflict
 
 T = TypeVar("T")
 
@@ -62,6 +63,7 @@ requests = st.fixed_dictionaries(
         "target": st.sampled_from(["suno", "suno", "kling"]),
         "priority": st.sampled_from([0, 0, 50]),
         "delay_s": st.sampled_from([None, None, None, 30.0]),
+        "start_by": st.sampled_from([None, None, BEGIN + 40.0, BEGIN + 400.0]),
         "tags": st.sampled_from([(), (), ("t",)]),
         "on_uncertain": st.sampled_from([OnUncertain.PARK, OnUncertain.PARK, OnUncertain.RETRY]),
     }
@@ -150,6 +152,9 @@ class EngineMachine(RuleBasedStateMachine):
             result = await self.deployment.enqueue(job_id, **request)
         except JobIdConflict:
             assert before is not None
+            return
+        except InvalidRequest:  # its start_by has passed
+            self.job_ids = [one for one in self.job_ids if one != job_id or before is not None]
             return
         assert result.created is (before is None)
 

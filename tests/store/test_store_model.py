@@ -69,6 +69,7 @@ requests = st.fixed_dictionaries(
         "tags": st.sampled_from([(), ("a",), ("a", "b:c")]),
         "batch": st.sampled_from([None, "b1"]),
         "max_attempts": st.integers(1, 2),
+        "start_by": st.sampled_from([None, NOW + 5, NOW + 10_000]),
         "on_uncertain": st.sampled_from(OnUncertain),
     }
 )

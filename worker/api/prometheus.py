@@ -38,6 +38,7 @@ _INITIAL_SERIES: Final[dict[str, Sequence[tuple[str, ...]]]] = {
         (state, kind) for state in ("succeeded", "dead", "cancelled") for kind in Kind
     ],
     "jobs_uncertain": [()],
+    "jobs_expired": [()],
     "jobs_rescued": [("submitting",), ("running",)],
     "rate_limited": [("model",), ("workflow",), ("executions",)],
     "submits": [(kind, "accepted", "") for kind in Kind],

@@ -49,6 +49,7 @@ class CallbackJob(msgspec.Struct, kw_only=True):
     request_id: str | None
     created_at: str
     scheduled_for: str | None
+    start_by: str | None
     submitted_at: str | None
     eta: None = None
     eta_late: None = None
@@ -131,6 +132,7 @@ def callback_job(
         request_id=job.request_id,
         created_at=rfc3339(job.created_at),
         scheduled_for=optional_rfc3339(job.scheduled_for),
+        start_by=optional_rfc3339(job.start_by),
         submitted_at=optional_rfc3339(job.submitted_at),
         finished_at=optional_rfc3339(job.finished_at),
         updated_at=rfc3339(job.updated_at),

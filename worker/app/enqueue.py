@@ -203,6 +203,7 @@ class Enqueuer:
             raise InvalidRequest("run_at", "must be within ten years from now")
         if request.run_at is not None and request.run_at < now - MAX_PAST_S:
             raise InvalidRequest("run_at", "is in the past: give a time in the future, or omit it")
+        _check_start_by(request, now)
         self.check_callback(request)
         if self._previews is None:
             return None
@@ -304,6 +305,20 @@ class Enqueuer:
             return None
         log.warning("job.inputs_restored", job_id=stored.job.id, state=stored.job.state.value)
         return EnqueueResult(stored.job, created=False, durability=written.durability)
+
+
+def _check_start_by(request: JobRequest, now: float) -> None:
+    """Raise `InvalidRequest` for a `start_by` at which nothing could be sent."""
+    if request.start_by is None:
+        return
+    if request.start_by <= now:
+        raise InvalidRequest("start_by", "is in the past: give a time in the future, or omit it")
+    if request.start_by > now + MAX_DELAY_S:
+        raise InvalidRequest("start_by", "must be within ten years from now")
+    due_at = request.run_at if request.delay_s is None else now + request.delay_s
+    if due_at is not None and request.start_by <= due_at:
+        name = "run_at" if request.delay_s is None else "delay_s"
+        raise InvalidRequest("start_by", f"is not after {name}: it could never be sent")
 
 
 def lane_of(request: JobRequest) -> Lane:

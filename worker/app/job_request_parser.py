@@ -134,6 +134,13 @@ class JobRequestBody(BaseModel):
         Annotated[float, Field(ge=0, le=MAX_DELAY_S, allow_inf_nan=False)] | None,
         Field(description="seconds from now, from 0 to ten years; run_at names a time instead"),
     ] = None
+    start_by: Annotated[
+        Rfc3339Time | None,
+        Field(
+            description="it is cancelled unless it is sent by this time, within ten years: an RFC"
+            f" 3339 time with a zone, as {_TIME_EXAMPLE}"
+        ),
+    ] = None
     max_attempts: Annotated[
         Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] | None,
         Field(description=f"a whole number from 1 to {MAX_ATTEMPTS}"),
@@ -189,6 +196,7 @@ def parse_job_request(data: object, *, max_inputs_bytes: int) -> tuple[JobId | N
         batch=body.batch,
         run_at=body.run_at,
         delay_s=body.delay_s,
+        start_by=body.start_by,
         max_attempts=body.max_attempts,
         deadline_s=body.deadline_s,
         on_uncertain=body.on_uncertain,

@@ -126,6 +126,7 @@ def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
         ("cost", text("" if cost is None else f"{cost:g} credits")),
         ("enqueued", text(format_age(job.get("created_at"), now))),
         ("scheduled", text(format_age(job.get("scheduled_for"), now))),
+        ("start by", text(format_age(job.get("start_by"), now))),
         ("submitted", text(format_age(job.get("submitted_at"), now))),
         ("finished", text(format_age(job.get("finished_at"), now))),
         ("estimated end", text(format_age(job.get("eta"), now))),

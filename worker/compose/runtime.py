@@ -34,6 +34,7 @@ FIRST_TIME_WITHIN_S: Final = 3.0
 STOPPED_FIRST: Final = (
     "admission",
     "scheduler",
+    "expirer",
     "rescuer",
     "pruner",
     "evidence",

@@ -35,6 +35,7 @@ from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
 from worker.engine.services.batch_keeper import BatchKeeper
 from worker.engine.services.breaker_prober import BreakerProber
+from worker.engine.services.expirer import Expirer
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.services.payload_key_reporter import PayloadKeyReporter
@@ -334,6 +335,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         AccountReporter(context.store.accounts, context.accounts),
         PayloadKeyReporter(context.store.payloads),
         Scheduler(context.store, context.wakeups),
+        Expirer(context.store),
         PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
         BatchKeeper(context.store, context.worker_id),
         Pruner(context.store, parts.settings.retention_s, parts.settings.payload_retention_s),

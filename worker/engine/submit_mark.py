@@ -1,11 +1,13 @@
 """The record that a submit is about to be sent, committed before its first byte."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
 from jobs.job import Job
+from jobs.start_by import send_limit
 from worker.clock import Clock
 from worker.engine.remembered_jobs import RememberedJob
 from worker.engine.services.redis_recovery import RedisRecovery
@@ -47,6 +49,9 @@ class SubmitMark:
         generation = await self._redis_recovery.trusted_generation()
         if generation is None:
             raise FencedOut
+        sent_by = send_limit(self.stored.job) or math.inf
+        if self._clock.now() >= sent_by:
+            raise FencedOut  # from the queue it is cancelled
         side_writes = SideWrites(
             epochs=epoch_checks(self.stored.job),
             data_epoch=self._redis_recovery.data_epoch,
@@ -67,7 +72,7 @@ class SubmitMark:
             raise FencedOut
         if generation != await self._redis_recovery.trusted_generation():
             raise FencedOut
-        if self._clock.now() >= (after.lease_until or 0.0):
-            raise FencedOut  # whoever took it over may have it submitted again
+        if self._clock.now() >= min(sent_by, after.lease_until or 0.0):
+            raise FencedOut  # whoever took it over may have it submitted again, or it is too late
         self.is_recorded = True
         self._redis_recovery.remembered.remember(written, inputs=self._inputs)

@@ -300,6 +300,10 @@ class JobStore:
         """Scheduled and retrying jobs that are due, and when the next one is (Unix seconds)."""
         return await self._due_members(self._keys.index(Index.DUE), now, limit)
 
+    async def past_start_by(self, now: float, limit: int) -> tuple[list[JobId], float | None]:
+        """Jobs that were not sent by their `start_by`, and when the next one is too late."""
+        return await self._due_members(self._keys.index(Index.START_BY), now, limit)
+
     async def expired_leases(self, now: float, limit: int) -> list[JobId]:
         """Submitting jobs whose lease has expired."""
         return (await self._due_members(self._keys.index(Index.LEASE), now, limit))[0]

@@ -31,6 +31,7 @@ from jobs.outcomes import (
     StillRunning,
     SubmitOutcome,
 )
+from jobs.start_by import is_expired
 from jobs.states import State
 from worker.provider.knouds.error_rows import ERROR_RULES
 
@@ -102,9 +103,13 @@ def walked(job: Job, choices: list[int], now: float) -> list[tuple[Job, WalkStep
 def _program_steps(job: Job, now: float) -> list[WalkStep]:
     match job.state:
         case State.SCHEDULED | State.RETRYING:
-            return [WalkStep("promote", False, lambda: transitions.promote(job, now))]
+            return [
+                WalkStep("promote", False, lambda: transitions.promote(job, now)),
+                *_expiry(job, now),
+            ]
         case State.QUEUED:
-            return [*(_admission(job, now, hold_ids) for hold_ids in ((), ("gate-1",)))]
+            admissions = (_admission(job, now, hold_ids) for hold_ids in ((), ("gate-1",)))
+            return [*admissions, *_expiry(job, now)]
         case State.SUBMITTING if job.sent_at is None:
             return [
                 WalkStep("send", False, lambda: _send(job, now)),
@@ -148,6 +153,12 @@ def _finding_steps(job: Job, now: float) -> list[WalkStep]:
         WalkStep(f"found {finding}", False, partial(found, finding))
         for finding in (EvidenceFinding.NOT_STARTED, EvidenceFinding.STARTED)
     ]
+
+
+def _expiry(job: Job, now: float) -> list[WalkStep]:
+    if not is_expired(job, now):
+        return []
+    return [WalkStep("expire", False, lambda: transitions.expire(job, now))]
 
 
 def _admission(job: Job, now: float, hold_ids: tuple[str, ...]) -> WalkStep:

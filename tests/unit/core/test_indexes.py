@@ -26,6 +26,7 @@ jobs_of_all_sorts = st.builds(
     on_uncertain=st.sampled_from(OnUncertain),
     tags=st.sampled_from([(), ("a",), ("a", "b")]),
     batch=st.sampled_from([None, "b1"]),
+    start_by=st.sampled_from([None, NOW - 5, NOW + 5, NOW + 1_000]),
 )
 
 
@@ -66,6 +67,11 @@ def check_indexes(job: Job) -> None:
         IndexEntry(Index.STATE, job.state, job.since)
     ]
     assert kinds[Index.ALL] == kinds[Index.TARGET] == 1
+    waits = job.state in (State.SCHEDULED, State.QUEUED, State.RETRYING)
+    if job.start_by is None or not waits:
+        assert not kinds[Index.START_BY]
+    elif not job.attempts:
+        assert IndexEntry(Index.START_BY, "", job.start_by) in found
     assert kinds[Index.TAG] == len(job.tags)
     assert kinds[Index.BATCH] == (job.batch is not None)
     counted = job.state in (State.SUBMITTING, State.RUNNING, State.CANCELLING)

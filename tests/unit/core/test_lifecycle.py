@@ -23,11 +23,14 @@ from jobs.lifecycle import (
 )
 from jobs.states import ACTIVE, PRUNABLE, SETTLED, SETTLED_OR_PARKED, State
 from tests.unit.core import job_builders
-from tests.unit.core.job_builders import ACCEPTED, FAILED, FINISHED, NO_CREDITS, NOW
+from tests.unit.core.job_builders import ACCEPTED, FAILED, FINISHED, NO_CREDITS, NOW, changed
 
 TABLE_TEXT = """
 scheduled   promote          queued      clock              its due time has passed
 scheduled   cancel           cancelled   operator           nothing was sent
+scheduled   expire           cancelled   clock              not sent by its start_by
+queued      expire           cancelled   clock              not sent by its start_by
+retrying    expire           cancelled   clock              not sent by its start_by
 scheduled   park_manual      parked      operator
 scheduled   dead_letter      dead        worker             it makes the worker raise
 retrying    promote          queued      clock              its backoff is over
@@ -123,6 +126,7 @@ BUDGET_STATUS = BudgetStatus(
 
 CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.PROMOTE: lambda job: transitions.promote(job, NOW),
+    Transition.EXPIRE: lambda job: transitions.expire(changed(job, start_by=NOW), NOW),
     Transition.ADMIT: lambda job: transitions.admit(
         job, NOW, submit_token="h", lease_until=NOW, opening_hold_ids=()
     ),

@@ -44,6 +44,7 @@ OTHERS: dict[str, Any] = {
     "deadline_s": 9.0,
     "on_uncertain": OnUncertain.RETRY,
     "callback_url": "https://hooks.example.com/x",
+    "start_by": NOW,
     "metadata": b'{"order":7}',
 }
 

@@ -42,7 +42,10 @@ class ReasonResponse(ResponseModel):
 
     code: Annotated[
         str,
-        Meta(description="the provider's own, HTTP_<status>, or uncertain, stuck, manual, budget"),
+        Meta(
+            description="the provider's own, HTTP_<status>, or uncertain, stuck, manual, budget,"
+            " expired (cancelled, since it was not sent by its start_by)"
+        ),
     ]
     http_status: int | None
     message: str
@@ -161,6 +164,9 @@ class JobResponse(ResponseModel):
     request_id: str | None
     created_at: Time
     scheduled_for: Time | None
+    start_by: Annotated[
+        Time | None, Meta(description="it is cancelled unless it is sent by then; null for never")
+    ]
     submitted_at: Time | None
     eta: Annotated[
         Time | None,
@@ -270,6 +276,7 @@ def job_response(
         request_id=job.request_id,
         created_at=rfc3339(job.created_at),
         scheduled_for=optional_rfc3339(job.scheduled_for),
+        start_by=optional_rfc3339(job.start_by),
         submitted_at=optional_rfc3339(job.submitted_at),
         eta=rfc3339(eta.likely_at) if eta else None,
         eta_late=optional_rfc3339(eta.late_at) if eta else None,

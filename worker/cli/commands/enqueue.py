@@ -1,6 +1,7 @@
 """`enqueue`: one job, and with `--wait` its result."""
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -31,6 +32,14 @@ def parse_future(text: str) -> str:
     return parse_moment(text, time.time())
 
 
+def parse_start_by(text: str) -> str:
+    """A time as RFC 3339, local where it names no zone; or that after a duration from now."""
+    if text[-1:] not in tuple("smhd") and not text.isdigit():
+        return parse_moment(text, time.time())
+    moment = datetime.fromtimestamp(time.time() + parse_duration(text), UTC)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 @click.command(short_help="Enqueue one job; --wait for its result.")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("target")
@@ -53,6 +62,12 @@ def parse_future(text: str) -> str:
     metavar="TIME",
     callback=parse_with(parse_duration),
     help="Run after this delay, as 90 or 15m.",
+)
+@click.option(
+    "--start-by",
+    metavar="WHEN",
+    callback=parse_with(parse_start_by),
+    help="Cancel it unless it is sent by then: a time, or 30m from now.",
 )
 @click.option("--max-attempts", type=click.IntRange(1), help="Attempts before it is dead.")
 @click.option(

@@ -80,6 +80,7 @@ _EVENT_LABELS: Final = {
     "succeed": "Succeeded",
     "retry": "Failed, will retry",
     "dead_letter": "Dead-lettered",
+    "expire": "Not sent by its start_by, so it is cancelled",
     "park_refused": "Parked: refused by the provider",
     "park_uncertain": "Parked: outcome unknown",
     "await_finding": "Outcome unknown, waits for a finding",

@@ -18,7 +18,6 @@ from jobs.holds import Gates, HoldPhase
 from jobs.indexes import Index, holds_sync_slot
 from jobs.job import Job
 from jobs.lanes import Lane, Scope, cap_of_lane
-from jobs.payloads import MissingPayload
 from jobs.rate_limits import Allowance
 from jobs.states import Mode, State
 from jobs.transitions import admit
@@ -27,7 +26,6 @@ from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.budget_gate import BudgetGate, QueuedJob
 from worker.engine.estimate_cache import EstimateCache
 from worker.engine.keyless_lanes import KeylessLanes
-from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.poll_proof import PollProof
 from worker.engine.probe_choice import other_inputs_first
 from worker.engine.services.rate_limiter import RateLimiter
@@ -35,6 +33,7 @@ from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.slots import SlotCounter
 from worker.engine.unreadable_records import load_jobs_with_inputs
+from worker.engine.unsendable_jobs import sendable
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
 from worker.store.commit import VersionedJob
@@ -193,10 +192,8 @@ class Admission:
             stored, inputs = found
             if stored.job.state is not State.QUEUED:
                 await self._store.jobs.remove_stale_entry(stored, Index.BYPASS)
-            elif isinstance(inputs, MissingPayload):
-                await park_inputs_lost(self._store, stored, now, inputs)
-            else:
-                queued.append((stored, inputs))
+            elif (found := await sendable(self._store, stored, inputs, now)) is not None:
+                queued.append(found)
         return queued
 
     async def _admit_lanes(
@@ -289,10 +286,8 @@ class Admission:
             stored, inputs = found
             if stored.job.state is not State.QUEUED or stored.job.lane != pick.lane:
                 await self._store.jobs.remove_stale_entry(stored, Index.LANE, name)
-            elif isinstance(inputs, MissingPayload):
-                await park_inputs_lost(self._store, stored, now, inputs)
-            else:
-                queued.append((stored, inputs))
+            elif (found := await sendable(self._store, stored, inputs, now)) is not None:
+                queued.append(found)
         return queued
 
     async def _take_grants(self, queued: Sequence[QueuedJob], now: float) -> list[QueuedJob]:

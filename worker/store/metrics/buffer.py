@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.job import UNCERTAIN, Job
+from jobs.job import EXPIRED, UNCERTAIN, Job
 from jobs.lanes import target_name
 from jobs.outcomes import (
     Accepted,
@@ -118,6 +118,8 @@ class MetricsBuffer:
 
     def _job_settled(self, job: Job) -> None:
         self._add(f"jobs_settled|{job.state}|{job.kind}")
+        if job.reason is not None and job.reason.code == EXPIRED:
+            self._add("jobs_expired")
         self._observe(f"job_attempts|{job.state}", job.submits, _ATTEMPT_BOUNDS)
         self._add_to_series(job.state.value)
         if job.state is State.SUCCEEDED and job.submitted_at is not None:

@@ -56,6 +56,7 @@ DELAY_BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 1
 METRICS: Final[dict[str, MetricSpec]] = {
     "jobs_enqueued": MetricSpec("Jobs that were enqueued.", ("kind",)),
     "jobs_settled": MetricSpec("Jobs that succeeded, died or were cancelled.", ("state", "kind")),
+    "jobs_expired": MetricSpec("Jobs cancelled since they were not sent by their start_by."),
     "jobs_parked": MetricSpec("Jobs that were parked, by the code of the reason.", ("code",)),
     "jobs_uncertain": MetricSpec("Submits whose outcome is unknown."),
     "jobs_retried": MetricSpec("Backoffs that began, by the code of the error.", ("code",)),
