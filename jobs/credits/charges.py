@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, assert_never
 
 from jobs.batches import batch_of
 from jobs.credits.sources import CostSource
-from jobs.job import Attempt, Job
+from jobs.job import EXPIRED, Attempt, Job
 from jobs.states import State
 
 MICRO: Final = 1_000_000
@@ -130,8 +130,10 @@ def _differs(old: Job, new: Job) -> bool:
 
 
 def _is_given_up(job: Job) -> bool:
-    """Whether a job is a dead letter, or was discarded: a cancelled one has no reason."""
-    return job.state is State.DEAD or (job.state is State.CANCELLED and job.reason is not None)
+    """Whether a job is a dead letter, or was discarded: only that keeps the reason it had."""
+    if job.state is not State.CANCELLED or job.reason is None:
+        return job.state is State.DEAD
+    return job.reason.code != EXPIRED
 
 
 def _sums(job: Job, kept: Collection[int]) -> Iterator[tuple[LedgerSum, int]]:

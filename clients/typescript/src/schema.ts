@@ -1493,6 +1493,11 @@ export interface components {
              */
             delay_s?: number | null;
             /**
+             * @description it is cancelled unless it is sent by this time, within ten years: an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z
+             * @default null
+             */
+            start_by?: string | null;
+            /**
              * @description a whole number from 1 to 100
              * @default null
              */
@@ -1771,6 +1776,8 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             scheduled_for: string | null;
+            /** @description it is cancelled unless it is sent by then; null for never */
+            start_by: string | null;
             submitted_at: string | null;
             /** @description while running: half of similar runs end by then; null where unknown */
             eta: string | null;
@@ -1796,7 +1803,7 @@ export interface components {
         };
         /** @description Why a job is parked, dead or retrying, and what to do about it. */
         Reason: {
-            /** @description the provider's own, HTTP_<status>, or uncertain, stuck, manual, budget */
+            /** @description the provider's own, HTTP_<status>, or uncertain, stuck, manual, budget, expired (cancelled, since it was not sent by its start_by) */
             code: string;
             http_status: number | null;
             message: string;

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from jobs import transitions
+from jobs.credits.charges import Measure, changed_sums
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Gates
 from jobs.indexes import Index, entries
@@ -124,3 +125,12 @@ def test_why_says_until_when_it_may_wait() -> None:
     plain = msgspec.structs.replace(transitions.expire(job, AT), reason=None)
     assert why_not_running(plain, context, AT) == ()
     assert changed(job, start_by=None).start_by is None
+
+
+def test_what_it_cost_is_not_that_of_a_discarded_job() -> None:
+    """A submit whose charge was booked, and that surely did not start."""
+    queued = transitions.resubmit_not_started(job_builders.did_not_start(start_by=AT), NOW)
+    attempts = (msgspec.structs.replace(queued.attempts[-1], cost=1.0),)
+    job = changed(queued, attempts=attempts)
+    gone = transitions.expire(job, AT)
+    assert Measure.DEAD not in {one.measure for one in changed_sums(job, gone)}

@@ -30,6 +30,7 @@ class Calls:
         batch: str | None = None,
         run_at: datetime | None = None,
         delay_s: float | None = None,
+        start_by: datetime | None = None,
         max_attempts: int | None = None,
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
@@ -53,6 +54,8 @@ class Calls:
         run_at: when to run it, within ten years: an RFC 3339 time with a zone, as
         2030-01-31T09:30:00Z
         delay_s: seconds from now, from 0 to ten years; run_at names a time instead
+        start_by: it is cancelled unless it is sent by this time, within ten years: an RFC
+        3339 time with a zone, as 2030-01-31T09:30:00Z
         max_attempts: a whole number from 1 to 100
         deadline_s: seconds above 0, at most 366 days, that a submitted run may take
         on_uncertain: "park", "reconcile", or "retry", which may pay for a run twice;
@@ -80,6 +83,7 @@ class Calls:
                         "batch": batch,
                         "run_at": run_at,
                         "delay_s": delay_s,
+                        "start_by": start_by,
                         "max_attempts": max_attempts,
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
@@ -185,6 +189,7 @@ class Calls:
         batch: str | None = None,
         run_at: datetime | None = None,
         delay_s: float | None = None,
+        start_by: datetime | None = None,
         max_attempts: int | None = None,
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
@@ -208,6 +213,8 @@ class Calls:
         run_at: when to run it, within ten years: an RFC 3339 time with a zone, as
         2030-01-31T09:30:00Z
         delay_s: seconds from now, from 0 to ten years; run_at names a time instead
+        start_by: it is cancelled unless it is sent by this time, within ten years: an RFC
+        3339 time with a zone, as 2030-01-31T09:30:00Z
         max_attempts: a whole number from 1 to 100
         deadline_s: seconds above 0, at most 366 days, that a submitted run may take
         on_uncertain: "park", "reconcile", or "retry", which may pay for a run twice;
@@ -235,6 +242,7 @@ class Calls:
                         "batch": batch,
                         "run_at": run_at,
                         "delay_s": delay_s,
+                        "start_by": start_by,
                         "max_attempts": max_attempts,
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
@@ -1392,6 +1400,7 @@ class AsyncCalls:
         batch: str | None = None,
         run_at: datetime | None = None,
         delay_s: float | None = None,
+        start_by: datetime | None = None,
         max_attempts: int | None = None,
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
@@ -1415,6 +1424,8 @@ class AsyncCalls:
         run_at: when to run it, within ten years: an RFC 3339 time with a zone, as
         2030-01-31T09:30:00Z
         delay_s: seconds from now, from 0 to ten years; run_at names a time instead
+        start_by: it is cancelled unless it is sent by this time, within ten years: an RFC
+        3339 time with a zone, as 2030-01-31T09:30:00Z
         max_attempts: a whole number from 1 to 100
         deadline_s: seconds above 0, at most 366 days, that a submitted run may take
         on_uncertain: "park", "reconcile", or "retry", which may pay for a run twice;
@@ -1442,6 +1453,7 @@ class AsyncCalls:
                         "batch": batch,
                         "run_at": run_at,
                         "delay_s": delay_s,
+                        "start_by": start_by,
                         "max_attempts": max_attempts,
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
@@ -1549,6 +1561,7 @@ class AsyncCalls:
         batch: str | None = None,
         run_at: datetime | None = None,
         delay_s: float | None = None,
+        start_by: datetime | None = None,
         max_attempts: int | None = None,
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
@@ -1572,6 +1585,8 @@ class AsyncCalls:
         run_at: when to run it, within ten years: an RFC 3339 time with a zone, as
         2030-01-31T09:30:00Z
         delay_s: seconds from now, from 0 to ten years; run_at names a time instead
+        start_by: it is cancelled unless it is sent by this time, within ten years: an RFC
+        3339 time with a zone, as 2030-01-31T09:30:00Z
         max_attempts: a whole number from 1 to 100
         deadline_s: seconds above 0, at most 366 days, that a submitted run may take
         on_uncertain: "park", "reconcile", or "retry", which may pay for a run twice;
@@ -1599,6 +1614,7 @@ class AsyncCalls:
                         "batch": batch,
                         "run_at": run_at,
                         "delay_s": delay_s,
+                        "start_by": start_by,
                         "max_attempts": max_attempts,
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,

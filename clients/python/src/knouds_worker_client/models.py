@@ -1054,6 +1054,8 @@ class Job:
     request_id: str | None
     created_at: datetime
     scheduled_for: datetime | None
+    start_by: datetime | None
+    """it is cancelled unless it is sent by then; null for never."""
     submitted_at: datetime | None
     eta: datetime | None
     """while running: half of similar runs end by then; null where unknown."""
@@ -1166,6 +1168,10 @@ class JobRequestBody:
     """when to run it, within ten years: an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z."""
     delay_s: float | None = None
     """seconds from now, from 0 to ten years; run_at names a time instead."""
+    start_by: datetime | None = None
+    """it is cancelled unless it is sent by this time, within ten years: an RFC 3339 time with
+    a zone, as 2030-01-31T09:30:00Z.
+    """
     max_attempts: int | None = None
     """a whole number from 1 to 100."""
     deadline_s: float | None = None
@@ -1267,7 +1273,9 @@ class Reason:
     """Why a job is parked, dead or retrying, and what to do about it."""
 
     code: str
-    """the provider's own, HTTP_<status>, or uncertain, stuck, manual, budget."""
+    """the provider's own, HTTP_<status>, or uncertain, stuck, manual, budget, expired
+    (cancelled, since it was not sent by its start_by).
+    """
     http_status: int | None
     message: str
     action: str
@@ -1619,6 +1627,7 @@ class JobOptions(TypedDict, total=False):
     batch: str | None
     run_at: datetime | None
     delay_s: float | None
+    start_by: datetime | None
     max_attempts: int | None
     deadline_s: float | None
     on_uncertain: OnUncertain | None
