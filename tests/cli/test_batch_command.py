@@ -126,7 +126,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
-    "error", [ApiUnreachable("away"), RedisUnreachable("away"), TooManyRequests("slowly")]
+    "error", [ApiUnreachable("away"), RedisUnreachable("away"), TooManyRequests("slowly", 429)]
 )
 async def test_an_api_that_is_away_is_waited_for(error: Exception) -> None:
     lines, _ = read_lines('{"p": 1}\n')

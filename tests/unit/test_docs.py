@@ -21,6 +21,7 @@ PAGES = sorted(
         *ROOT.glob("*.md"),
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "clients").glob("*/README.md"),
+        *(ROOT / "examples").rglob("*.md"),
         ROOT / "worker" / "sandbox" / "README.md",
     ]
 )
@@ -83,6 +84,16 @@ def test_the_lifecycle_page_explains_every_state_and_draws_every_arrow() -> None
     drawn = re.findall(r"^    (\w+) --> (\w+): ", page, re.MULTILINE)
     assert {(State(start), State(end)) for start, end in drawn} == arrows
     assert len(drawn) == len(arrows)
+
+
+def test_the_index_sorts_every_page_into_one_group() -> None:
+    docs = ROOT / "docs"
+    text = (docs / "README.md").read_text(encoding="utf-8")
+    groups = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert groups == ["Tutorial", "How-to", "Reference", "Explanation"]
+    listed = re.findall(r"^\| \[[^]]+\]\(([\w/-]+\.md)\) \| \S.+ \|$", text, re.MULTILINE)
+    pages = {one.name for one in docs.glob("*.md")} - {"README.md"} | {"adr/README.md"}
+    assert sorted(listed) == sorted(pages)
 
 
 # --- Links and names -----------------------------------------------------------------------------

@@ -41,7 +41,15 @@ class ConnectionLost(ApiUnreachable):
     """The connection was lost after the request was sent: it may have taken effect."""
 
 
-class TooManyRequests(CommandFailure):
+class RequestRefused(CommandFailure):
+    """The API refused a request."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class TooManyRequests(RequestRefused):
     """A limit of the token is reached: the same request may pass later."""
 
 
@@ -169,9 +177,9 @@ def _parse_response(base_url: str, status: int, text: str) -> ApiResponse:
             " set KNOUDS_API_URL"
         )
     if status == TOO_MANY_REQUESTS:
-        raise TooManyRequests(explain_problem(doc, status))
+        raise TooManyRequests(explain_problem(doc, status), status)
     if status >= 300:  # noqa: PLR2004  the API redirects nothing
-        raise CommandFailure(_with_advice(explain_problem(doc, status), status))
+        raise RequestRefused(_with_advice(explain_problem(doc, status), status), status)
     return ApiResponse(status, escape_json(text), doc)
 
 

@@ -33,6 +33,9 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "sandbox": CommandEntry(
             "commands.services", "Serve the sandbox: the Knouds API locally, free of cost."
         ),
+        "mcp": CommandEntry(
+            "commands.mcp", "Serve tools to an assistant over MCP; read-only by default."
+        ),
         "drain": CommandEntry("commands.drain", "Take workers out of service ahead of a deploy."),
     },
     "Jobs": {

@@ -1,0 +1,146 @@
+"""Tools that act: nothing is done before a dry run and its token, which is good once."""
+
+import pytest
+
+from tests.mcp.mcp_site import McpSite
+
+
+async def test_a_dry_run_does_nothing_and_says_what_would_be_done(site: McpSite) -> None:
+    jobs = {await site.parked(), await site.parked()}
+    async with site.client() as tools:
+        found = await tools.call("discard_jobs", filter={"tag": site.name})
+        assert found["outcome"] == "dry_run"
+        dry = found["dry_run"]
+        assert (dry["jobs"], set(dry["first_ids"])) == (2, jobs)
+        assert "est_cost" in dry
+        assert "Gives it up" in dry["effect"]
+        assert found["valid_s"] == 300
+    for job_id in jobs:
+        assert await site.state(job_id) == "parked"
+
+
+async def test_each_action_on_jobs_is_done_with_its_token(site: McpSite) -> None:
+    parked, dead, late = await site.parked(), await site.dead(), await site.job(delay_s=3_600)
+    async with site.client() as tools:
+        for tool, job_id, states in (
+            ("release_jobs", parked, {"queued", "submitting", "running", "succeeded"}),
+            ("requeue_jobs", dead, {"queued", "submitting", "running", "dead"}),
+            ("cancel_jobs", late, {"cancelled"}),
+        ):
+            done = await tools.confirmed(tool, filter={"ids": [job_id]}, note="by a test")
+            assert done["outcome"] == "done"
+            assert done["done"]["done"] == 1
+            assert await site.state(job_id) in states
+        last = await site.dead()
+        await tools.confirmed("discard_jobs", filter={"tag": site.name, "state": "dead"})
+        assert await site.state(last) == "cancelled"
+    entries = (await site.call_api("GET", "/v1/audit?limit=20"))["items"]
+    assert "by a test (over MCP)" in {one["note"] for one in entries}
+
+
+async def test_inputs_are_patched_on_requeue(site: McpSite) -> None:
+    dead = await site.dead()
+    patch = {"sandbox": {"fault": None}}
+    async with site.client() as tools:
+        await tools.confirmed("requeue_jobs", filter={"ids": [dead]}, patch_inputs=patch)
+        found = await tools.call("wait_for_job", id=dead)
+    assert found["job"]["state"] == "succeeded"
+
+
+async def test_a_token_is_good_once(site: McpSite) -> None:
+    await site.parked()
+    wanted = {"filter": {"tag": site.name}}
+    async with site.client() as tools:
+        token = (await tools.call("release_jobs", **wanted))["confirm"]
+        await tools.call("release_jobs", **wanted, confirm=token)
+        refusal = await tools.refusal("release_jobs", **wanted, confirm=token)
+        assert "it was used already" in refusal
+
+
+async def test_a_token_is_of_one_action_its_arguments_and_its_caller(site: McpSite) -> None:
+    job_id = await site.parked()
+    wanted = {"filter": {"tag": site.name}}
+    async with site.client() as tools, site.client("other") as others:
+        token = (await tools.call("release_jobs", **wanted))["confirm"]
+        for tool, arguments in (
+            ("discard_jobs", wanted),
+            ("release_jobs", {"filter": {"ids": [job_id]}}),
+            ("release_jobs", {**wanted, "limit": 1}),
+        ):
+            refusal = await tools.refusal(tool, **arguments, confirm=token)
+            assert "of another action or of other arguments" in refusal
+        assert "is no token that waits for you" in await others.refusal(
+            "release_jobs", **wanted, confirm=token
+        )
+        assert "is no token" in await tools.refusal("release_jobs", **wanted, confirm="guessed")
+        assert await site.state(job_id) == "parked"
+        assert (await tools.call("release_jobs", **wanted, confirm=token))["outcome"] == "done"
+
+
+async def test_other_jobs_than_the_dry_run_saw_are_left_alone(site: McpSite) -> None:
+    first = await site.parked()
+    wanted = {"filter": {"tag": site.name}}
+    async with site.client() as tools:
+        token = (await tools.call("discard_jobs", **wanted))["confirm"]
+        second = await site.parked()
+        refusal = await tools.refusal("discard_jobs", **wanted, confirm=token)
+        assert "nothing was done" in refusal
+        assert "it was 1 jobs, and is 2 now" in refusal
+        assert {await site.state(one) for one in (first, second)} == {"parked"}
+        token = (await tools.call("discard_jobs", **wanted))["confirm"]
+        await site.call_api("POST", f"/v1/jobs/{first}/discard", {})
+        await site.parked()
+        refusal = await tools.refusal("discard_jobs", **wanted, confirm=token)
+        assert "as many jobs, but not the same ones" in refusal
+        assert await site.state(second) == "parked"
+
+
+async def test_nothing_to_do_gives_no_token(site: McpSite) -> None:
+    async with site.client() as tools:
+        found = await tools.call("discard_jobs", filter={"tag": site.name})
+        assert found["dry_run"]["jobs"] == 0
+        assert "confirm" not in found
+
+
+@pytest.mark.parametrize(
+    ("resolution", "state"),
+    [
+        ({"outcome": "discard"}, "cancelled"),
+        ({"outcome": "resubmit"}, "succeeded"),
+        ({"execution_id": "none-such"}, "running"),
+    ],
+)
+async def test_an_uncertain_job_is_resolved(
+    site: McpSite, resolution: dict[str, str], state: str
+) -> None:
+    job_id = await site.uncertain()
+    async with site.client() as tools:
+        assert "give one of execution_id and outcome" in await tools.refusal(
+            "resolve_job", id=job_id
+        )
+        done = await tools.confirmed("resolve_job", id=job_id, **resolution)
+        assert done["outcome"] == "done"
+        if state == "succeeded":
+            await tools.call("wait_for_job", id=job_id)
+        assert await site.state(job_id) == state
+
+
+async def test_only_uncertain_jobs_are_resolved(site: McpSite) -> None:
+    job_id = await site.parked()
+    async with site.client() as tools:
+        refusal = await tools.refusal("resolve_job", id=job_id, outcome="discard")
+    assert f"{job_id} is parked (manual)" in refusal
+
+
+async def test_a_scope_is_paused_and_released(site: McpSite) -> None:
+    scope = "default/workflow"
+    async with site.client() as tools:
+        dry = await tools.call("set_hold", scope=scope)
+        assert dry["dry_run"]["queued_jobs"] == 0
+        held = (await tools.call("set_hold", scope=scope, confirm=dry["confirm"]))["hold"]
+        assert (held["scope"], held["code"]) == (scope, "manual")
+        assert "is paused already" in await tools.refusal("set_hold", scope=scope)
+        assert [one["id"] for one in (await tools.call("list_holds"))["items"]] == [held["id"]]
+        done = await tools.confirmed("release_hold", id=held["id"])
+        assert done["released"] == 0
+        assert (await tools.call("list_holds"))["items"] == []
