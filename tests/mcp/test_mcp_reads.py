@@ -3,7 +3,8 @@
 import pytest
 
 from tests.mcp.mcp_site import Doc, McpSite
-from worker.cli.mcp.tools import TOOLS, ToolLevel
+from worker.cli.mcp.options import ToolLevel
+from worker.cli.mcp.tools import TOOLS
 
 READS = {row.name for row in TOOLS if row.level is ToolLevel.READ}
 ACTS = {row.name for row in TOOLS if row.level is ToolLevel.ACT}

@@ -7,11 +7,10 @@ import click
 
 from worker.cli.client_session import read_settings
 from worker.cli.exit_codes import CommandFailure
+from worker.cli.mcp.options import McpHttpOptions, ToolLevel
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from worker.cli.mcp.http_server import McpHttpOptions
-    from worker.cli.mcp.tools import ToolLevel
 
 EXTRA: Final = "mcp"
 TRANSPORTS: Final = ("stdio", "http")
@@ -63,15 +62,6 @@ def mcp(
         raise CommandFailure(
             "this command needs the Python SDK of MCP: pip install 'knouds-worker[mcp]'"
         )
-    settings = read_settings()
-    if url is not None:
-        if not url.startswith(("http://", "https://")):
-            raise click.UsageError("--url must begin with http:// or https://")
-        settings = settings.model_copy(update={"api_url": url.rstrip("/")})
-
-    from worker.cli.mcp.http_server import McpHttpOptions  # noqa: PLC0415  not for --help
-    from worker.cli.mcp.tools import ToolLevel  # noqa: PLC0415  not for --help
-
     levels = {ToolLevel.READ}
     levels |= {ToolLevel.ENQUEUE} if allow_enqueue else set()
     levels |= {ToolLevel.ACT} if allow_actions else set()
@@ -80,11 +70,16 @@ def mcp(
         raise click.UsageError(
             f"--host {host} opens it to other machines: name what they call it with --allowed-host"
         )
+    settings = read_settings()
+    if url is not None:
+        if not url.startswith(("http://", "https://")):
+            raise click.UsageError("--url must begin with http:// or https://")
+        settings = settings.model_copy(update={"api_url": url.rstrip("/")})
     _serve(settings, frozenset(levels), options)
 
 
 def _serve(
-    settings: "Settings", levels: "frozenset[ToolLevel]", options: "McpHttpOptions | None"
+    settings: "Settings", levels: frozenset[ToolLevel], options: McpHttpOptions | None
 ) -> None:
     import asyncio  # noqa: PLC0415  not for --help
 

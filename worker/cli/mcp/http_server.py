@@ -8,9 +8,8 @@ is asked.
 import asyncio
 import signal
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from typing import Any, Final
 
@@ -25,10 +24,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from worker.cli.api_client import ApiClient, RequestRefused
 from worker.cli.exit_codes import CommandFailure
 from worker.cli.mcp.calls import ApiConnector, caller_of
+from worker.cli.mcp.options import LOOPBACK, McpHttpOptions
 from worker.cli.text import PROGRAM
 
 PATH: Final = "/mcp"
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 MAX_BODY_BYTES: Final = 2 << 20
 MAX_REQUESTS: Final = 200
@@ -43,30 +42,13 @@ MAX_TRUSTED: Final = 1_000
 UNAUTHORIZED: Final = 401
 
 
-@dataclass(frozen=True, slots=True)
-class McpHttpOptions:
-    """Where to listen, and which names and pages may be used to reach it."""
-
-    host: str
-    port: int
-    """0: any that is free."""
-    hosts: Sequence[str] = ()
-    """Names beside those of this machine, as `mcp.example.com` or with a port."""
-    origins: Sequence[str] = ()
-    """Origins of web pages that may call, as `https://chat.example.com`."""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only programs of this machine reach it."""
-        return self.host in LOOPBACK
-
-    def security(self, port: int) -> TransportSecuritySettings:
-        """What is checked of the headers `Host` and `Origin`."""
-        own = [f"{in_url(name)}:{port}" for name in (*LOOPBACK, self.host)]
-        return TransportSecuritySettings(
-            allowed_hosts=[*own, *self.hosts],
-            allowed_origins=[*(f"http://{name}" for name in own), *self.origins],
-        )
+def security_of(options: McpHttpOptions, port: int) -> TransportSecuritySettings:
+    """What is checked of the headers `Host` and `Origin` by a server that listens on `port`."""
+    own = [f"{in_url(name)}:{port}" for name in (*LOOPBACK, options.host)]
+    return TransportSecuritySettings(
+        allowed_hosts=[*own, *options.hosts],
+        allowed_origins=[*(f"http://{name}" for name in own), *options.origins],
+    )
 
 
 def token_of_request(context: ServerRequestContext[Any, Any]) -> str | None:
@@ -93,7 +75,7 @@ async def serve(
     server: Server[Any], api: ApiConnector, options: McpHttpOptions, bound: socket
 ) -> None:
     """Serve until SIGINT or SIGTERM."""
-    security = options.security(bound.getsockname()[1])
+    security = security_of(options, bound.getsockname()[1])
     app = server.streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=True,

@@ -22,8 +22,9 @@ from worker.cli.exit_codes import CommandFailure
 from worker.cli.mcp.bounds import CHUNK_CHARS, MAX_TEXT_CHARS, Cutter
 from worker.cli.mcp.calls import ApiConnector, ToolCall, caller_of
 from worker.cli.mcp.confirmations import Confirmations
+from worker.cli.mcp.options import ToolLevel
 from worker.cli.mcp.reads import PART
-from worker.cli.mcp.tools import TOOLS_BY_NAME, ToolLevel, ToolRow, offered
+from worker.cli.mcp.tools import TOOLS_BY_NAME, ToolRow, offered
 from worker.cli.text import PROGRAM, Doc
 
 INSTRUCTIONS: Final = """\

@@ -8,8 +8,8 @@ from worker.cli.api_client import ApiClient
 from worker.cli.exit_codes import CommandFailure
 from worker.cli.mcp import http_server
 from worker.cli.mcp.calls import ApiConnector
+from worker.cli.mcp.options import McpHttpOptions, ToolLevel
 from worker.cli.mcp.server import McpConfig, build_server
-from worker.cli.mcp.tools import ToolLevel
 
 
 async def serve_stdio(base_url: str, token: str | None, levels: frozenset[ToolLevel]) -> None:
@@ -21,9 +21,7 @@ async def serve_stdio(base_url: str, token: str | None, levels: frozenset[ToolLe
             await server.run(incoming, outgoing, server.create_initialization_options())
 
 
-async def serve_http(
-    base_url: str, levels: frozenset[ToolLevel], options: http_server.McpHttpOptions
-) -> None:
+async def serve_http(base_url: str, levels: frozenset[ToolLevel], options: McpHttpOptions) -> None:
     """Serve any number of clients over HTTP, each with its own token."""
     async with aiohttp.TCPConnector() as connector:
         api = ApiConnector(base_url, connector)

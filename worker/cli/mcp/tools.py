@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from mcp_types import Tool, ToolAnnotations
@@ -10,17 +9,8 @@ from pydantic import BaseModel
 
 from worker.cli.mcp import actions, arguments, reads, schemas
 from worker.cli.mcp.calls import ToolCall
+from worker.cli.mcp.options import ToolLevel
 from worker.cli.text import Doc
-
-
-class ToolLevel(Enum):
-    """What a tool is for, and so which option of the command opens it."""
-
-    READ = "read"
-    ENQUEUE = "enqueue"
-    """Runs that cost credits."""
-    ACT = "act"
-    """What an operator does."""
 
 
 @dataclass(frozen=True, slots=True)
