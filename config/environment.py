@@ -14,7 +14,7 @@ from config.settings import PREFIX, Settings, SettingsError, variable_name
 
 # JSON settings whose keys may appear in a message. A label of `api_keys` may not: if label and key
 # were swapped, it is a secret.
-_SHOWN_KEYS_OF = ("lane_caps", "error_rules")
+_SHOWN_KEYS_OF = ("lane_caps", "fair_key_caps", "error_rules")
 
 
 def load(

@@ -175,6 +175,11 @@ class Settings(CallbackSettings):
         description="a JSON object of scope to the most runs submitted or running at once,"
         ' as {"default/model/suno": 4, "*": 200}',
     )
+    fair_key_caps: Annotated[dict[CapScope, Count], JsonObject] = Field(
+        default={},
+        description="a JSON object of scope to the most runs that one fair_key may have submitted"
+        ' or running in a lane at once, as {"*": 10}',
+    )
     max_inputs_bytes: Bytes = Field(
         default=1 << 20, description="bytes of one job's inputs, 1024 to 1 GiB"
     )

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple, assert_never
 from jobs.batches import batch_of
 from jobs.budgets.use import unpriced_at
 from jobs.evidence.records import EvidenceFinding
+from jobs.fairness import fair_key_of, key_queue_name
 from jobs.job import STUCK, UNCERTAIN, Job
-from jobs.lanes import Lane, queue_score, target_name
+from jobs.lanes import Lane, keyed_score, queue_score, target_name
 from jobs.start_by import expires_at
 from jobs.states import ACTIVE, SETTLED, SETTLED_OR_PARKED, Mode, State
 from jobs.tenants import tenant_of
@@ -26,7 +27,7 @@ class Index(StrEnum):
     DUE = "due"
     """`scheduled` and `retrying`, by due time. Read by the scheduler."""
     LANE = "lane"
-    """`queued`, by lane, in queue order. Read by admission."""
+    """`queued`, by lane, in queue order, those with a fair key first. Read by admission."""
     BYPASS = "pass"
     """`queued` and released past a closed hold, in queue order. Read by admission."""
     BUDGET = "budget"
@@ -46,6 +47,13 @@ class Index(StrEnum):
     TARGET = "target"
     TAG = "tag"
     BATCH = "batch"
+    FAIR_KEY = "fair-key"
+    """Jobs of a fair key, by their creation time."""
+    KEY_QUEUE = "key-queue"
+    """Jobs of a lane that have a fair key, by lane and key, in queue order: its turns take the
+    first."""
+    KEY_ACTIVE = "key-active"
+    """Jobs of `ACTIVE` that have a fair key, by lane and key: counted by the cap of a key."""
     BATCH_STATE = "batch-state"
     """Jobs of a batch by their state, scored by when they entered it."""
     BATCH_OPEN = "batch-open"
@@ -129,6 +137,7 @@ def changed_entries(old: Job, new: Job) -> tuple[Sequence[IndexEntry], Sequence[
         and old.kind is new.kind
         and old.tags == new.tags
         and old.batch == new.batch
+        and old.fair_key == new.fair_key
     ):
         return _state_entries(old), _state_entries(new)
     return entries(old), entries(new)
@@ -147,6 +156,8 @@ def _permanent_entries(job: Job) -> list[IndexEntry]:
         found.append(IndexEntry(Index.TENANT, tenant, job.created_at))
     if job.schedule:
         found.append(IndexEntry(Index.SCHEDULE, job.schedule, job.created_at))
+    if job.fair_key is not None:
+        found.append(IndexEntry(Index.FAIR_KEY, fair_key_of(job), job.created_at))
     return found
 
 
@@ -163,6 +174,7 @@ def _state_entries(job: Job) -> list[IndexEntry]:
             found.append(IndexEntry(Index.SYNC, "", job.created_at))
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
+    found += _key_entries(job, watched)
     found += _open_entries(job)
     found += _batch_entries(job)
     if (at := unpriced_at(job)) is not None:
@@ -179,6 +191,16 @@ def _state_entries(job: Job) -> list[IndexEntry]:
         if job.state is State.PARKED and job.reason.hold_id is not None:
             found.append(IndexEntry(Index.HELD, job.reason.hold_id, job.since))
     return found
+
+
+def _key_entries(job: Job, watched: IndexEntry | None) -> Sequence[IndexEntry]:
+    """Among which jobs of its fair key it waits for a turn, or counts against their cap."""
+    if job.fair_key is None:
+        return ()
+    name = key_queue_name(job.lane, fair_key_of(job))
+    if watched is not None and watched.kind is Index.LANE:
+        return [IndexEntry(Index.KEY_QUEUE, name, _queue_score(job))]
+    return [IndexEntry(Index.KEY_ACTIVE, name, job.created_at)] if job.state in ACTIVE else []
 
 
 def _open_entries(job: Job) -> list[IndexEntry]:
@@ -249,7 +271,9 @@ def watched_index(job: Job) -> IndexEntry | None:
         case State.QUEUED if job.bypass_hold:
             return IndexEntry(Index.BYPASS, "", _queue_score(job))
         case State.QUEUED:
-            return IndexEntry(Index.LANE, str(job.lane), _queue_score(job))
+            score = _queue_score(job)
+            score = score if job.fair_key is None else keyed_score(score)
+            return IndexEntry(Index.LANE, str(job.lane), score)
         case State.SUBMITTING:
             return IndexEntry(Index.LEASE, "", _time_or_updated_at(job.lease_until, job))
         case State.RUNNING | State.CANCELLING if job.mode is Mode.SYNC and not job.execution_id:

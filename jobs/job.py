@@ -222,6 +222,8 @@ class Job(
     priority: int = 0
     tags: tuple[str, ...] = ()
     batch: str | None = None
+    fair_key: str | None = None
+    """Whose turn it takes in its lane, as its app names it, see `jobs.fairness`."""
     on_uncertain: OnUncertain = OnUncertain.PARK
     scheduled_for: float | None = None
     due_at: float | None = None

@@ -37,6 +37,14 @@ leaves eight bits of a double's mantissa."""
 _PRIORITY_STEPS: Final = 256
 """Those eight bits hold the priority."""
 
+_KEYED_OFFSET: Final = float(2**45)
+"""Scores of jobs with a fair key are lower by this. In a lane they come before the others, so its
+first score tells whether it has any, and the others are a range of their own. Such a score is
+exact, too: it has no more digits than one without."""
+
+MIN_KEYLESS_SCORE: Final = -float(2**44)
+"""Until the year 2106 all scores of jobs without a fair key are above, and all others below."""
+
 
 def target_name(kind: str, target: str) -> str:
     """A target on any account, as `model/gpt-image-2`."""
@@ -134,6 +142,16 @@ def queue_score(priority: int, queued_at: float) -> float:
     return ticks + (PRIORITY_SPAN - priority) / _PRIORITY_STEPS
 
 
+def keyed_score(score: float) -> float:
+    """The score in its lane of a job with a fair key, which has `score` among those of its key."""
+    return score - _KEYED_OFFSET
+
+
+def has_fair_key(score: float) -> bool:
+    """Whether a score in a lane is one of a job with a fair key."""
+    return score < MIN_KEYLESS_SCORE
+
+
 def priority_of(score: float) -> int:
     """The priority that a queue score was made from."""
     return PRIORITY_SPAN - round((score - math.floor(score)) * _PRIORITY_STEPS)
@@ -141,4 +159,5 @@ def priority_of(score: float) -> int:
 
 def queued_at_of(score: float) -> float:
     """The `queued_at` that a queue score was made from, in Unix seconds."""
+    score += _KEYED_OFFSET if has_fair_key(score) else 0.0
     return math.floor(score) / _TICKS_PER_S + priority_of(score) * AGING_S

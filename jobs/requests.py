@@ -32,6 +32,7 @@ class JobRequest:
     """It is cancelled unless it is sent by then."""
     metadata: bytes | None = field(default=None, repr=False)
     """A JSON object as text, keys sorted; see `worker.app.job_metadata`."""
+    fair_key: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -55,6 +56,8 @@ class JobRequest:
             facts += (("start_by", self.start_by),)
         if self.metadata is not None:
             facts += (("metadata", self.metadata.decode()),)
+        if self.fair_key is not None:
+            facts += (("fair_key", self.fair_key),)
         digest = hashlib.blake2s(self.inputs, digest_size=12)
         digest.update(msgspec.json.encode(facts))
         return digest.hexdigest()
@@ -96,6 +99,7 @@ def new_job(
         priority=request.priority,
         tags=request.tags,
         batch=request.batch,
+        fair_key=request.fair_key,
         on_uncertain=request.on_uncertain or on_uncertain,
         scheduled_for=due_at,
         due_at=due_at if later else None,

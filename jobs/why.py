@@ -6,6 +6,7 @@ from typing import Final, assert_never
 from jobs.breakers import Breaker
 from jobs.breakers.texts import advice_text, breaker_text, limits_submits
 from jobs.effects import PollHistory
+from jobs.fairness import FairPlace
 from jobs.holds import Canary, Gates, Hold, HoldPhase
 from jobs.job import EXPIRED, Job
 from jobs.lanes import covers
@@ -30,8 +31,8 @@ class Blocker:
     """One thing that a job waits for. Texts are for the operator."""
 
     kind: str
-    """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `budget`, `cap`, `line`, `person`,
-    `polls`, `no_worker`, `worker`, `redis`, `start_by` or `newer_schema`."""
+    """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `budget`, `cap`, `key_cap`, `line`,
+    `person`, `polls`, `no_worker`, `worker`, `redis`, `start_by` or `newer_schema`."""
     text: str
     action: str = ""
     """What the operator can do about it; empty where nothing needs to be done."""
@@ -58,6 +59,8 @@ class WhyContext:
     """Jobs of its lane that count against the cap."""
     cap: int | None = None
     """Concurrency cap of its lane; None where there is none."""
+    fair_place: FairPlace | None = None
+    """Where it waits in a lane whose jobs have fair keys; None in another one."""
     workers: int = 0
     """Workers that are alive and were not told to take no more jobs."""
     stopped_workers: Blocker | None = None
@@ -236,6 +239,10 @@ def _lane_blockers(context: WhyContext, now: float) -> tuple[Blocker, ...]:
         found.append(
             Blocker("cap", f"its lane is at its cap: {context.active} of {context.cap} running")
         )
+    place = context.fair_place
+    if place is not None and place.cap is not None and place.active >= place.cap:
+        text = f"its fair key {place.key} is at its cap: {place.active} of {place.cap} running"
+        found.append(Blocker("key_cap", f"{text} in its lane; parked jobs do not count"))
     if context.ahead_in_lane is not None:
         found.append(_queue_position(context, now))
     return tuple(found)
@@ -243,7 +250,11 @@ def _lane_blockers(context: WhyContext, now: float) -> tuple[Blocker, ...]:
 
 def _queue_position(context: WhyContext, now: float) -> Blocker:
     ahead = context.ahead_in_lane or 0
-    text = f"{ahead} job{'' if ahead == 1 else 's'} before it in its lane"
+    text = f"{pluralize(ahead, 'job')} before it in its lane"
+    if (place := context.fair_place) is not None:
+        own = f"of its fair key {place.key}" if place.key else "without a fair key"
+        text = f"about {text}: {place.ahead_in_key} {own}"
+        text += f", taking turns with {pluralize(place.other_keys, 'other key')}"
     others = context.ahead_on_route - ahead
     if others > 0:
         text += f", {others} in other lanes of its route"

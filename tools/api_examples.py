@@ -97,7 +97,7 @@ def _shortened(value: object) -> Any:
 
 
 def _enqueue(api: Recorder) -> None:
-    facts = {"priority": 5, "metadata": {"order": 1234567}}
+    facts = {"priority": 5, "fair_key": "c-81", "metadata": {"order": 1234567}}
     cat = {**REQUEST, **facts, "id": "cat-1", "tags": ["cover"], "batch": "autumn"}
     api.post("/v1/jobs", cat)
     api.until_settled("cat-1")

@@ -94,6 +94,7 @@ def small_settings() -> Settings:
         max_jobs=4,
         sync_runs=2,
         lane_caps={"default/model/kling": 1},
+        fair_key_caps={"*": 1},
         max_attempts=2,
         webhook_secret=SecretStr("0123456789abcdef0123456789abcdef"),
         run_deadline_s=60,

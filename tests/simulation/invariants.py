@@ -21,7 +21,13 @@ from jobs.outcomes import Accepted, Finished, RunCancelled
 from jobs.start_by import send_limit
 from jobs.states import PRUNABLE, SETTLED, State
 from tests.simulation.simulated_provider import ProviderRecord, SimulatedCall
-from tests.store.redis_contents import is_index, poll_history_ids, transition_events
+from tests.store.redis_contents import (
+    expected_turns,
+    is_index,
+    keys_without_a_turn,
+    poll_history_ids,
+    transition_events,
+)
 from worker.engine.deciders import INTERNAL
 from worker.store import Store
 from worker.store.codec import decode_job
@@ -79,6 +85,8 @@ class RedisSnapshot:
     """Every index of jobs, by key."""
     lanes: Scores
     groups: Scores
+    turns: dict[str, Scores]
+    """The turns of fair keys, by key."""
     audit_entries: int
     gates: Gates
     poll_history_ids: set[str]
@@ -98,12 +106,13 @@ async def read_snapshot(store: Store) -> RedisSnapshot:
     names = sorted(name.decode() for name in found)
     ids = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     indexes = [name for name in names if is_index(store, name)]
+    turns = [name for name in names if name.startswith(keys.key_turns(""))]
     rows: list[Any] = await store.client.many(
         [
             ("XLEN", keys.audit),
             *(("HMGET", keys.job(job_id), "rec", "result") for job_id in ids),
             *(("ZRANGE", name, 0, -1, "WITHSCORES") for name in [keys.lanes, keys.groups]),
-            *(("ZRANGE", name, 0, -1, "WITHSCORES") for name in indexes),
+            *(("ZRANGE", name, 0, -1, "WITHSCORES") for name in [*turns, *indexes]),
         ]
     )
     audit_entries, records = rows[0], rows[1 : 1 + len(ids)]
@@ -111,9 +120,10 @@ async def read_snapshot(store: Store) -> RedisSnapshot:
     return RedisSnapshot(
         {job_id: decode_job(rec) for job_id, (rec, _) in zip(ids, records, strict=True)},
         {job_id: result for job_id, (_, result) in zip(ids, records, strict=True)},
-        dict(zip(indexes, sets[2:], strict=True)),
+        dict(zip(indexes, sets[2 + len(turns) :], strict=True)),
         lanes=sets[0],
         groups=sets[1],
+        turns=dict(zip(turns, sets[2:], strict=False)),
         audit_entries=audit_entries,
         gates=await store.holds.gates(),
         poll_history_ids=await poll_history_ids(store),
@@ -383,6 +393,17 @@ def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
         assert watched[job.id] == expected, f"{job.id} is watched in {watched[job.id]} indexes"
     lanes = {str(job.lane) for job in now.jobs.values() if _in_lane(job)}
     assert lanes <= now.lanes.keys(), "a lane with jobs is not on the register"
+    _waiting_keys_have_turns(now)
+
+
+def _waiting_keys_have_turns(now: RedisSnapshot) -> None:
+    """The turns of a lane are of the keys that have jobs waiting; one at its cap has runs."""
+    jobs, keys = list(now.jobs.values()), now.store.keys
+    found = {name: set(scores) for name, scores in now.turns.items()}
+    assert found == expected_turns(now.store, jobs)
+    for name, scores in now.turns.items():
+        of_lane = [job for job in jobs if keys.key_turns(str(job.lane)) == name]
+        assert not keys_without_a_turn(scores, of_lane)
 
 
 def _without_reservations(job: Job) -> Job:

@@ -65,6 +65,7 @@ requests = st.fixed_dictionaries(
         "delay_s": st.sampled_from([None, None, None, 30.0]),
         "start_by": st.sampled_from([None, None, BEGIN + 40.0, BEGIN + 400.0]),
         "tags": st.sampled_from([(), (), ("t",)]),
+        "fair_key": st.sampled_from([None, "ann", "bob"]),
         "on_uncertain": st.sampled_from([OnUncertain.PARK, OnUncertain.PARK, OnUncertain.RETRY]),
     }
 )

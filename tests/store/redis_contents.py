@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from jobs.indexes import Index, entries
+from jobs.fairness import AT_CAP, KEYLESS, fair_key_of
+from jobs.indexes import Index, entries, watched_index
 from jobs.job import Job
-from jobs.states import State
+from jobs.states import ACTIVE, State
 from worker.store import Store
 from worker.store.codec import decode_job
 from worker.store.commit import TransitionEvent
@@ -92,6 +93,23 @@ def expected_indexes(store: Store, jobs: Iterable[Job]) -> dict[str, Scores]:
             score = GIVEN_BY_REDIS if is_given else entry.score
             found.setdefault(store.keys.entry(entry), {})[job.id] = score
     return found
+
+
+def expected_turns(store: Store, jobs: Iterable[Job]) -> dict[str, set[str]]:
+    """The fair keys that have jobs waiting, by the key of the turns of their lane."""
+    found: dict[str, set[str]] = {}
+    for job in jobs:
+        watched = watched_index(job)
+        if job.fair_key is not None and watched is not None and watched.kind is Index.LANE:
+            turns = store.keys.key_turns(str(job.lane))
+            found.setdefault(turns, {KEYLESS}).add(fair_key_of(job))
+    return found
+
+
+def keys_without_a_turn(turns: Scores, jobs: Iterable[Job]) -> set[str]:
+    """The keys that are at their cap, of whose jobs none is active: no end of a run frees them."""
+    active = {fair_key_of(job) for job in jobs if job.fair_key is not None and job.state in ACTIVE}
+    return {key for key, at in turns.items() if at == AT_CAP} - active
 
 
 async def records(store: Store) -> dict[str, tuple[str, Job]]:

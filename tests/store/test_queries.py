@@ -18,7 +18,8 @@ from tests.unit.core.job_builders import NOW, a_job, changed
 from worker.store import Store
 from worker.store.client import BadCursor
 from worker.store.read import queries
-from worker.store.read.queries import CHUNK, Filter, JobGroup, LaneCount, Page
+from worker.store.read.lane_counts import LaneCount
+from worker.store.read.queries import CHUNK, Filter, JobGroup, Page
 
 MADE: tuple[Callable[..., Job], ...] = (
     job_builders.queued,

@@ -17,6 +17,7 @@ from jobs.budgets.reservation import Reservation
 from jobs.budgets.use import BudgetPart
 from jobs.credits.charges import KEPT_S, MAX_LANES, day_of
 from jobs.effects import PollHistory
+from jobs.fairness import FairTurn
 from jobs.indexes import Index
 from jobs.lanes import Lane
 from jobs.outcomes import Accepted, Finished
@@ -29,7 +30,7 @@ from worker.store.keys import Keys
 from worker.store.polls import NextPoll
 from worker.store.preconditions import BudgetCheck, EpochCheck, canary_limit, lane_cap
 from worker.store.refusals import RefusalCode, redis_refusal
-from worker.store.scripts import SCRIPT_NAMES, Scripts, source
+from worker.store.scripts import PART_LINE, SCRIPT_NAMES, Scripts, source
 from worker.store.side_writes import ArqWakeup, NewAuditEntry, SideWrites
 
 
@@ -83,17 +84,30 @@ def split(command: Command) -> tuple[list[Argument], list[Argument]]:
 
 def test_every_file_is_a_known_script() -> None:
     assert sorted(SCRIPT_NAMES) == sorted(
-        file.name.removesuffix(".lua") for file in (files("worker.store") / "lua").iterdir()
+        file.name.removesuffix(".lua") for file in FOLDER.iterdir() if file.is_file()
     )
 
 
+def test_every_part_is_in_a_script_and_is_short() -> None:
+    texts = [(FOLDER / f"{name}.lua").read_text() for name in SCRIPT_NAMES]
+    included = [line[1] for text in texts for line in PART_LINE.finditer(text)]
+    parts = {file.name.removesuffix(".lua"): file for file in (FOLDER / "parts").iterdir()}
+    assert sorted(included) == sorted(parts)
+    for name, part in parts.items():
+        assert len(part.read_text().splitlines()) <= LONGEST_PART, name
+        assert part.read_text().startswith("-- A part of ")
+
+
+FOLDER = files("worker.store") / "lua"
+LONGEST_PART = 60
 LONGEST = {"commit": 240}
 """The script that may be long: it parses the changes of many jobs and writes them in one step."""
 
 
 @pytest.mark.parametrize("name", SCRIPT_NAMES)
 def test_a_script_is_short_and_says_what_it_does(name: str) -> None:
-    assert 8 <= len(source(name).splitlines()) <= LONGEST.get(name, 60)
+    text = (FOLDER / f"{name}.lua").read_text()
+    assert 8 <= len(text.splitlines()) <= LONGEST.get(name, 60)
     assert head(name).what[0].isupper()
     assert head(name).returns
 
@@ -304,6 +318,8 @@ def everything_there_is() -> list[Change]:
         accepted(),
         charged(),
         finished_in_a_batch(),
+        finished_with_a_key(),
+        *turns_taken(),
     ]
 
 
@@ -325,10 +341,28 @@ def finished_in_a_batch() -> Change:
     return Change(KEYS, "j7", "1.ff").write(before, after, SideWrites(joins_batch="b"))
 
 
+def finished_with_a_key() -> Change:
+    before = running(id="j8", fair_key="ann")
+    after = transitions.succeed(before, NOW, Finished(b"{}"))
+    return Change(KEYS, "j8", "1.ab").write(before, after, SideWrites())
+
+
+def turns_taken() -> list[Change]:
+    jobs = (a_job(id="j9", fair_key="ann"), a_job(id="j10"))
+    return [
+        Change(KEYS, job.id, "1.ac").write(
+            job,
+            transitions.admit(job, NOW, submit_token="h", lease_until=NOW, opening_hold_ids=()),
+            SideWrites(fair_turn=FairTurn(NOW, 3)),
+        )
+        for job in jobs
+    ]
+
+
 def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     changes = everything_there_is()
     keys, args = assemble(changes)
-    admitted, queued_, wake, deleted, parked, running_, paid, done = parse_changes(keys, args)
+    admitted, queued_, wake, deleted, parked, running_, paid, done, *_ = parse_changes(keys, args)
     assert {letter for change in parse_changes(keys, args) for letter in change.letters} == set(
         grammar()
     )
@@ -392,16 +426,21 @@ def test_limits_come_first_so_that_nothing_is_written_before_they_are_checked() 
 
 
 def test_the_script_knows_every_letter_of_its_grammar_and_no_other() -> None:
-    handled = set(re.findall(r'(?:op|ARGV\[i\]) == "([A-Z])"', source("commit")))
-    assert handled == set(grammar()) == set("CBMVXOANRDSPELHZ")
+    text = source("commit")
+    handled = set(re.findall(r'(?:op|ARGV\[i\]) == "([A-Z])"', text))
+    checks = re.findall(r"([A-Z]) = \d", text)
+    assert set(checks) == set("CBMVXO")
+    handled |= set(checks)
+    assert handled == set(grammar()) == set("CBMVXOANURDSPELHZT")
     assert numbered(head("commit").keys) == numbered(head("commit").args) == []
     assert head("commit").keys == "every key that the changes name"
 
 
 async def test_a_wrapper_sends_a_batch_as_it_was_assembled() -> None:
-    client = RecordingClient([b"ok"] * 8)
-    scripts, changes = Scripts(client), everything_there_is()
-    assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 8
+    changes = everything_there_is()
+    client = RecordingClient([b"ok"] * len(changes))
+    scripts, written = Scripts(client), ["ok"] * len(changes)
+    assert await asyncio.gather(*map(scripts.commit, changes)) == written
     (command,) = client.sent
     assert split(command) == assemble(changes)
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 
 from config.settings import Settings
 from jobs.effects import PollHistory
+from jobs.fairness import FairTurn
 from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import JobId
@@ -25,10 +26,12 @@ from jobs.states import Kind, OnUncertain, State
 from tests.store.redis_contents import (
     Scores,
     expected_indexes,
+    expected_turns,
     indexes,
     is_ledger,
     is_of_batches,
     keys_of,
+    keys_without_a_turn,
     poll_history_ids,
     records,
     sorted_set,
@@ -42,6 +45,7 @@ from worker.store import Store, open_store
 from worker.store.commit import VersionedJob
 from worker.store.jobs import CommitRefused
 from worker.store.polls import NextPoll
+from worker.store.side_writes import SideWrites
 
 START_STATES: tuple[Callable[..., Job], ...] = (
     job_builders.queued,
@@ -68,6 +72,7 @@ requests = st.fixed_dictionaries(
         "priority": st.sampled_from([-100, 0, 100]),
         "tags": st.sampled_from([(), ("a",), ("a", "b:c")]),
         "batch": st.sampled_from([None, "b1"]),
+        "fair_key": st.sampled_from([None, "ann", "bob"]),
         "max_attempts": st.integers(1, 2),
         "start_by": st.sampled_from([None, NOW + 5, NOW + 10_000]),
         "on_uncertain": st.sampled_from(OnUncertain),
@@ -177,7 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
                 return
             self.old.append(stored)
             after = ahead[pick % len(ahead)].take()
-            written = self.runner.run(self.store.jobs.commit(stored, after))
+            written = self.runner.run(self.store.jobs.commit(stored, after, self._turn(after)))
             if self._is_of_another_job(after.execution_id, stored.job):
                 assert written is CommitRefused.RUN_TAKEN
                 return
@@ -186,6 +191,11 @@ class StoreMachine(RuleBasedStateMachine):
                 self.run_owners[str(after.execution_id)] = after.id
             self._keep(written)
             stored = written
+
+    def _turn(self, after: Job) -> SideWrites:
+        is_admitted = after.state is State.SUBMITTING
+        turn = FairTurn(self.now, cap=1) if is_admitted and after.fair_key else None
+        return SideWrites(fair_turn=turn)
 
     @precondition(lambda self: self.old)
     @rule(choice=choices, pick=choices, delete=st.booleans())
@@ -271,6 +281,12 @@ class StoreMachine(RuleBasedStateMachine):
         assert await sorted_set(self.store, keys.lanes) == self.lanes
         assert set(await sorted_set(self.store, keys.groups)) == self.groups
         assert await sorted_set(self.store, keys.batches) == self.batches
+        turns = expected_turns(self.store, jobs)
+        for key, members in turns.items():
+            found_turns = await sorted_set(self.store, key)
+            assert set(found_turns) == members
+            of_lane = [job for job in jobs if keys.key_turns(str(job.lane)) == key]
+            assert not keys_without_a_turn(found_turns, of_lane)
         registers = {keys.lanes} if self.lanes else set[str]()
         registers |= {keys.groups} if self.groups else set()
         registers |= {keys.batches} if self.batches else set()
@@ -288,7 +304,7 @@ class StoreMachine(RuleBasedStateMachine):
             for key in await keys_of(self.store)
             if not is_ledger(self.store, key) and not is_of_batches(self.store, key)
         }
-        assert own == {*wanted, *map(keys.job, self.model), *registers}
+        assert own == {*wanted, *turns, *map(keys.job, self.model), *registers}
 
 
 def test_the_store_agrees_with_its_model(redis_url: str) -> None:

@@ -8,6 +8,7 @@ from aiohttp import web
 from config.settings import Settings
 from jobs.batches import batch_address
 from jobs.holds import Gates
+from jobs.tenants import tenant_job_id
 from worker.api.auth.access import Access
 from worker.api.auth.principal import current_principal, principal_name
 from worker.api.media_policy import MediaPolicy
@@ -61,14 +62,15 @@ def context_of(request: web.Request) -> ApiContext:
 def of_own_tenant(job_filter: Filter) -> Filter:
     """A filter for what this request may see: for a token of a tenant, jobs of that tenant.
 
-    A batch is named as the app of the tenant knows it.
+    A batch and a fair key are named as the app of the tenant knows them.
     """
     tenant = current_principal().grants.tenant
     if not tenant:
         return job_filter
-    batch = job_filter.batch
+    batch, key = job_filter.batch, job_filter.fair_key
     stored = None if batch is None else batch_address(tenant, batch)
-    return replace(job_filter, tenant=tenant, batch=stored)
+    stored_key = None if key is None else tenant_job_id(tenant, key)
+    return replace(job_filter, tenant=tenant, batch=stored, fair_key=stored_key)
 
 
 def current_actor(note: str) -> Actor:

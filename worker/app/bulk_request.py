@@ -61,7 +61,7 @@ class JobSelection:
         wanted = self.filter
         narrow = (
             *(self.ids, wanted.cause, wanted.tag, wanted.batch, wanted.tenant),
-            *(wanted.since, wanted.until),
+            *(wanted.fair_key, wanted.since, wanted.until),
         )
         return (
             all(value is None for value in narrow)

@@ -27,9 +27,10 @@ MAX_ATTEMPTS: Final = 100
 MAX_TAGS: Final = 20
 MAX_TAG_CHARS: Final = 64
 MAX_BATCH_CHARS: Final = 128
+MAX_FAIR_KEY_CHARS: Final = 128
 
 TAG_CHAR: Final = r"[A-Za-z0-9._:@/+=-]"
-"""Characters of tags and batches, which are part of Redis keys and of filters."""
+"""Characters of tags, batches and fair keys, which are part of Redis keys and of filters."""
 
 _TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)([Zz]|[+-]\d\d:\d\d)?", re.ASCII
@@ -80,6 +81,7 @@ Target = Annotated[str, matching(TARGET)]
 AccountLabel = Annotated[str, matching(ACCOUNT_LABEL)]
 Tag = Annotated[str, matching(TAG_CHAR + f"{{1,{MAX_TAG_CHARS}}}")]
 Batch = Annotated[str, matching(TAG_CHAR + f"{{1,{MAX_BATCH_CHARS}}}")]
+FairKey = Annotated[str, matching(TAG_CHAR + f"{{1,{MAX_FAIR_KEY_CHARS}}}")]
 KindName = Annotated[Kind, Field(strict=False)]
 
 
@@ -122,6 +124,13 @@ class JobRequestBody(BaseModel):
     batch: Annotated[
         Batch | None,
         Field(description="1 to 128 letters, digits and . _ : @ / + = -"),
+    ] = None
+    fair_key: Annotated[
+        FairKey | None,
+        Field(
+            description=f"1 to {MAX_FAIR_KEY_CHARS} letters, digits and . _ : @ / + = -, a tenant"
+            " or user: in a lane, keys take turns"
+        ),
     ] = None
     run_at: Annotated[
         Rfc3339Time | None,
@@ -194,6 +203,7 @@ def parse_job_request(data: object, *, max_inputs_bytes: int) -> tuple[JobId | N
         priority=body.priority,
         tags=tuple(dict.fromkeys(body.tags)),
         batch=body.batch,
+        fair_key=body.fair_key,
         run_at=body.run_at,
         delay_s=body.delay_s,
         start_by=body.start_by,

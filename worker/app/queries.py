@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from jobs.breakers import Breaker, BreakerState
@@ -11,6 +11,7 @@ from jobs.breakers.texts import limits_submits
 from jobs.credits.estimates import total_estimate
 from jobs.effects import PollHistory
 from jobs.evidence.records import EvidenceFinding, UncertainSubmit
+from jobs.fairness import FairPlace
 from jobs.holds import Hold
 from jobs.job import UNCERTAIN, Job
 from jobs.lanes import JobId, Lane, Scope, cap_of_lane, covers, target_name
@@ -33,7 +34,8 @@ from worker.store import Store
 from worker.store.evidence import ReconcileOff
 from worker.store.jobs import NewerRecord
 from worker.store.payloads import StoredPayloads
-from worker.store.read.queries import Filter, JobGroup, LaneCount, Page
+from worker.store.read.lane_counts import LaneCount
+from worker.store.read.queries import Filter, JobGroup, Page
 from worker.store.refusals import RedisRefusal
 from worker.store.webhooks import Orphan
 from worker.store.workers import ALIVE_LEASES, Heartbeat
@@ -138,6 +140,7 @@ class Queries:
         estimator: CostEstimator,
         *,
         caps: Mapping[str, int],
+        key_caps: Mapping[str, int],
         lease_s: float,
         window_s: float,
     ) -> None:
@@ -145,6 +148,7 @@ class Queries:
         self._clock = clock
         self._estimator = estimator
         self.caps = caps
+        self.key_caps = key_caps
         self._lease_s = lease_s
         self._window_s = window_s
         self._credit_warnings = CreditWarnings(store, clock, Budgets(store, clock, estimator))
@@ -211,6 +215,8 @@ class Queries:
         position = None
         if job.state is State.QUEUED and not job.bypass_hold and job.waits_for_budget is None:
             position = await self._store.lanes.position(job.lane, job.id)
+        if (place := await self._fair_place(job, position)) is not None:
+            position = place.ahead
         ahead = (
             await self._store.lanes.route_jobs_ahead(job.lane, position)
             if position is not None
@@ -227,6 +233,7 @@ class Queries:
             window_s=self._window_s,
             active=active,
             cap=cap_of_lane(self.caps, job.lane),
+            fair_place=place,
             workers=len(staying),
             stopped_workers=submit_blocker(staying),
             redis_refusal=redis_blocker(await self.readiness.problems()),
@@ -238,6 +245,12 @@ class Queries:
             poll_failure=next((one.poll_failure for one in workers if one.poll_failure), ""),
         )
         return why_not_running(job, visible(context), now)
+
+    async def _fair_place(self, job: Job, position: int | None) -> FairPlace | None:
+        """Where a job that waits in its lane takes turns with those of other fair keys."""
+        place = None if position is None else await self._store.lanes.fair_queues.place(job)
+        cap = None if job.fair_key is None else cap_of_lane(self.key_caps, job.lane)
+        return None if place is None else replace(place, cap=cap)
 
     async def _poll_history(self, job: Job) -> PollHistory:
         """What the polls of its run said; read only for a run that is polled."""

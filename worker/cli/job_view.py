@@ -119,6 +119,7 @@ def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
         ("priority", text(job.get("priority") or "")),
         ("waits for budget", text(job.get("waits_for_budget"))),
         ("batch", text(job.get("batch"))),
+        ("fair key", text(job.get("fair_key"))),
         ("callbacks to", text(job.get("callback_url"))),
         ("tags", text(tags)),
         ("execution", text(job.get("execution_id"))),

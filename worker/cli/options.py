@@ -80,6 +80,7 @@ scope_options = all_of(
 batch_options = all_of(
     click.option("--batch", help="Name of a batch."),
     click.option("--tag", help="One of their tags."),
+    click.option("--fair-key", help="Their fair key."),
 )
 finding = click.option(
     "--finding",

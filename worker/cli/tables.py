@@ -270,10 +270,22 @@ def _lanes(lanes: list[Doc]) -> Table:
         "QUEUED": lambda lane: lane["queued"],
         "ACTIVE": lambda lane: lane["active"],
         "CAP": lambda lane: lane.get("cap"),
+        "FAIR KEYS": lambda lane: _fair_keys(lane.get("fair_keys")),
         "OLDEST": lambda lane: format_age(lane.get("head_since"), now),
         "EST. DRAIN": lambda lane: format_duration(lane["drain_s"]) if lane.get("drain_s") else "",
     }
     return doc_table(lanes, columns, right_aligned=("QUEUED", "ACTIVE", "CAP"))
+
+
+def _fair_keys(keys: Doc | None) -> str:
+    """How many fair keys wait in a lane, and how many of them for the end of a run."""
+    if keys is None:
+        return ""
+    return (
+        f"{keys['waiting']}, {keys['at_cap']} at their cap"
+        if keys["at_cap"]
+        else str(keys["waiting"])
+    )
 
 
 def _quota(quota: list[Doc]) -> Table:

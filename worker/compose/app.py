@@ -106,6 +106,7 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         clock,
         estimator,
         caps=settings.lane_caps,
+        key_caps=settings.fair_key_caps,
         lease_s=settings.lease_s,
         window_s=settings.rate_window_s,
     )

@@ -355,6 +355,7 @@ def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWork
         parts.context,
         submitter,
         caps=parts.settings.lane_caps,
+        key_caps=parts.settings.fair_key_caps,
         slots=SlotCounter(limits, submitter, live_workers),
         redis_recovery=parts.outcomes.redis_recovery,
         rate_limiter=parts.rate_limiter,

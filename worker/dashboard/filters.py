@@ -28,6 +28,7 @@ FILTER_FIELDS: Final = (
     "cause",
     "tag",
     "batch",
+    "fair_key",
     "account",
     "finding",
     "since",

@@ -19,6 +19,7 @@ from worker.clock import Clock
 from worker.doctor import integrity_findings as damages
 from worker.doctor.counts import count_mismatches
 from worker.doctor.entry_set import EntrySet
+from worker.doctor.fair_turns import wrong_turns
 from worker.doctor.integrity_findings import Damage, DamageDetector, DamageKind, Suspicion
 from worker.doctor.repair import Repairer, RepairOutcome
 from worker.store import Store
@@ -89,6 +90,7 @@ class IntegrityCheck:
         self._repairer = repairer
         self._pause = pause
         self._claimed = EntrySet()
+        self._turn_keys: set[str] = set()
         self._reported: set[int] = set()
         self._report = IntegrityReport()
 
@@ -102,6 +104,7 @@ class IntegrityCheck:
         walkable = await self._sorted_sets(list(indexes))
         await self._find_unclaimed(walkable)
         await self._check_registers(walkable)
+        await self._check_turns(walkable)
         await self._check_counts()
         self._report.duration_s = self._clock.now() - started_at
         return self._report
@@ -117,6 +120,8 @@ class IntegrityCheck:
                     names.append(job_id)
                 elif self._reader.index_of(key) is not None:
                     indexes.add(key)
+                elif self._reader.lane_of_turns(key) is not None:
+                    self._turn_keys.add(key)
             for page in paged(names, RECORD_PAGE_SIZE):
                 yield await self._reader.records(page)
 
@@ -199,6 +204,17 @@ class IntegrityCheck:
                 for name in names:
                     if not damages.is_valid_name(kind, name):
                         await self._report_damage(damages.bad_name(self._keys, kind, name))
+
+    async def _check_turns(self, indexes: Sequence[str]) -> None:
+        """Report fair keys whose turns are wrong."""
+        turns = await self._sorted_sets(list(self._turn_keys))
+
+        async def pause() -> None:
+            await self._pause(CONFIRM_PAUSE_S)
+
+        async for lane, turn in wrong_turns(self._reader, turns, indexes, pause, CONFIRMATIONS):
+            key, now = self._keys.key_turns(lane), self._clock.now()
+            await self._report_damage(damages.wrong_turn(self._reader, key, lane, turn, now))
 
     async def _check_counts(self) -> None:
         """Report the sums that stay different."""

@@ -12,7 +12,14 @@ from jobs.indexes import WATCHED_INDEXES, Index, IndexEntry, entries
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import State
-from worker.store.integrity import Record, RecordWithScores, RepairOperation, RepairStep
+from worker.store.integrity import (
+    IntegrityReader,
+    KeyTurn,
+    Record,
+    RecordWithScores,
+    RepairOperation,
+    RepairStep,
+)
 from worker.store.keys import Keys
 
 MAX_LEAD_S: Final = 86_400.0
@@ -22,7 +29,9 @@ wait that a provider can ask for is an hour."""
 _RENEWED: Final = frozenset({Index.LEASE, Index.INFLIGHT})
 """Their scores change without the record."""
 
-_LEADS_TO_SUBMIT: Final = frozenset({Index.LANE, Index.BYPASS, Index.BUDGET, Index.DUE})
+_LEADS_TO_SUBMIT: Final = frozenset(
+    {Index.LANE, Index.KEY_QUEUE, Index.BYPASS, Index.BUDGET, Index.DUE}
+)
 """A record and its entries are written in one step. A job that is missing here was changed by
 something else, as a `RESTORE` of an older record, and would be paid for twice."""
 
@@ -193,6 +202,25 @@ def unregistered(keys: Keys, index: Index, name: str, now: float) -> Damage:
     step = RepairStep(members, "*", (("N", keys.register(index) or "", now, name),))
     text = f"the {index} {name} has jobs, but is not on the register"
     return Damage(DamageKind.UNREGISTERED, members, "", text, repair=step)
+
+
+def wrong_turn(
+    reader: IntegrityReader, turns: str, lane: str, found: KeyTurn, now: float
+) -> Damage:
+    """A fair key that is not among the turns of its lane, or has one that it should not have."""
+    queue, active = reader.key_sets(lane, found.name)
+    what = f"fair key {found.name}" if found.name else "the jobs without a fair key"
+    if found.score is None:
+        step = RepairStep(queue, "*", (("N", turns, now, found.name),))
+        text = f"{what} of lane {lane} must have a turn, and has none"
+        return Damage(DamageKind.UNREGISTERED, turns, "", text, repair=step)
+    if not found.waits:
+        step = RepairStep(queue, "", (("R", turns, 0.0, found.name),))
+        text = f"{what} of lane {lane} has a turn, and no jobs that wait"
+        return Damage(DamageKind.STRAY, turns, "", text, repair=step)
+    step = RepairStep(active, "", (("A", turns, now, found.name),))
+    text = f"{what} of lane {lane} waits for the end of a run, and has none"
+    return Damage(DamageKind.MISPLACED, turns, "", text, repair=step)
 
 
 def bad_name(keys: Keys, index: Index, name: str) -> Damage:

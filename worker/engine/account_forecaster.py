@@ -10,7 +10,7 @@ from jobs.credits.forecast import AccountForecast, AccountSpending, Balance, acc
 from jobs.credits.report import days_between
 from jobs.lanes import Lane
 from worker.store import Store
-from worker.store.read.queries import LaneCount
+from worker.store.read.lane_counts import LaneCount
 
 CORRECTED_DAYS: Final = 8
 """Costs of so many days may still be corrected: the provider's list is asked for a week."""

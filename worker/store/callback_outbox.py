@@ -18,8 +18,9 @@ from jobs.callbacks import (
     with_bounded_history,
 )
 from jobs.job import Job
+from worker.store.client import CommitOperation
 from worker.store.codec import encode
-from worker.store.commit import NEVER_TOO_MANY, Change, CommitOperation, version_of
+from worker.store.commit import NEVER_TOO_MANY, Change, version_of
 from worker.store.keys import Keys
 
 MAX_RECORD_BYTES: Final = 16_384

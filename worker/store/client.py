@@ -23,6 +23,9 @@ CONFIRM_TIMEOUT_S: Final = 5.0
 Argument = str | bytes | float | int
 Command = Sequence[Argument]
 
+CommitOperation = tuple[str, str, *tuple[Argument, ...]]
+"""A letter of `commit.lua`'s grammar, a key, and the letter's arguments."""
+
 
 class Durability(StrEnum):
     """Whether replicas have a write, where `ReplicaWait` asks for that."""

@@ -22,8 +22,9 @@ from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
 from jobs.states import SETTLED, SETTLED_OR_PARKED, State
 from worker.store.audit_chain import NO_CHAIN, AuditChain
-from worker.store.client import Argument, Durability
+from worker.store.client import Argument, CommitOperation, Durability
 from worker.store.codec import encode
+from worker.store.fair_turns import turn_operations
 from worker.store.keys import Keys
 from worker.store.side_writes import ArqWakeup, NewAuditEntry, SideWrites
 
@@ -97,10 +98,6 @@ class RestoreResult(Enum):
     """Another writer changed the job meanwhile."""
     OTHER_RUN = auto()
     """The record has a submit or the id of a run that the version lacks, so it stays."""
-
-
-CommitOperation = tuple[str, str, *tuple[Argument, ...]]
-"""A letter of `commit.lua`'s grammar, a key, and the letter's arguments."""
 
 
 class Change:
@@ -177,6 +174,8 @@ class Change:
             self.fields += [ERASED_AT, side_writes.erased_at]
             self.ops += [("D", self.key, name) for name in PAYLOAD_FIELDS]
         self._move_entries(old, new)
+        if new.fair_key is not None or side_writes.fair_turn is not None:
+            self.ops += turn_operations(self._names, old, new, side_writes.fair_turn)
         self._add_charges(old, new)
         self._note_batch(old, new)
         if new.state is State.QUEUED:
@@ -237,6 +236,7 @@ class Change:
         """Delete a job and every entry it has."""
         for kind, name, _ in entries(old):
             self._remove_entry(kind, name, old.id)
+        self.ops += turn_operations(self._names, old, None)
         if (batch := batch_of(old)) is not None:
             self._add_to_batch(batch, f"{BATCH_PRUNED}{old.state}", 1)
         return self
@@ -345,7 +345,7 @@ def assemble(
         prev = change.audit_hash or prev
         args.append(sum(map(len, ops)))
         for letter, key, *rest in ops:
-            if letter == "Z":
+            if letter in {"Z", "T"}:
                 rest[:2] = [numbers.setdefault(str(name), len(numbers) + 1) for name in rest[:2]]
             args += [letter, numbers.setdefault(key, len(numbers) + 1), *rest]
     return list(numbers), args

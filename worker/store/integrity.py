@@ -83,6 +83,16 @@ class IndexSizes(NamedTuple):
     """Those that jobs wait for."""
 
 
+class KeyTurn(NamedTuple):
+    """A fair key in the turns of its lane, read in one atomic step with its sets of jobs."""
+
+    name: str
+    score: float | None
+    """None if it is not there."""
+    waits: bool
+    is_active: bool
+
+
 class IntegrityReader:
     """The reads of the integrity check, and its one write."""
 
@@ -103,6 +113,11 @@ class IntegrityReader:
         word, _, name = key.removeprefix(f"{self._keys.namespace}:").partition(":")
         kind = _INDEX_BY_VALUE.get(word)
         return None if kind is None else (kind, name)
+
+    def lane_of_turns(self, key: str) -> str | None:
+        """The lane whose turns of fair keys a key holds; None for another key."""
+        prefix = self._keys.key_turns("")
+        return key.removeprefix(prefix) if key.startswith(prefix) else None
 
     def fixed_key_types(self) -> dict[str, str]:
         """The fixed keys of the namespace and the type each must have."""
@@ -228,6 +243,33 @@ class IntegrityReader:
             states = zip(page, replies[::2], replies[1::2], strict=True)
             found += [name for name, exists, score in states if exists and score is None]
         return found
+
+    async def turns(self, lane: str, names: Sequence[str]) -> list[KeyTurn]:
+        """Some fair keys of a lane, each with its sets of jobs of the same moment."""
+        found: list[KeyTurn] = []
+        turns = _raw(self._keys.key_turns(lane))
+        for page in paged(names, MAX_TRANSACTION_JOBS):
+            commands: list[Command] = []
+            for name in page:
+                queue, active = self.key_sets(lane, name)
+                commands += [("ZSCORE", turns, _raw(name))]
+                commands += [("EXISTS", _raw(queue)), ("EXISTS", _raw(active))]
+            replies = await self._client.try_transaction(commands)
+            for name, score, waits, active in zip(
+                page, replies[::3], replies[1::3], replies[2::3], strict=True
+            ):
+                found.append(KeyTurn(name, score, bool(waits), bool(active)))
+        return found
+
+    def key_sets(self, lane: str, name: str) -> tuple[str, str]:
+        """The sets of the waiting and the active jobs of a fair key.
+
+        Jobs without a key need a turn while others have one: theirs is the set of turns itself.
+        """
+        if not name:
+            return self._keys.key_turns(lane), self._keys.key_turns(lane)
+        index, text = self._keys.index, f"{lane}|{name}"
+        return index(Index.KEY_QUEUE, text), index(Index.KEY_ACTIVE, text)
 
     async def sizes(self, keys: Sequence[str]) -> IndexSizes:
         """The sizes of sorted sets and the names on the registers, all of the same moment."""

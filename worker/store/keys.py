@@ -36,6 +36,10 @@ class Keys:
         """Sorted set of a lane's jobs that are submitting or running."""
         return self.index(Index.ACTIVE, str(lane))
 
+    def key_turns(self, lane: str) -> str:
+        """Sorted set of the fair keys with jobs in a lane, by their last turn, see `fairness`."""
+        return f"{self.namespace}:key-turns:{lane}"
+
     @property
     def lanes(self) -> str:
         """Sorted set of lane names, by when each was last served."""

@@ -8,6 +8,7 @@ from typing import Final
 from jobs.indexes import Index
 from jobs.lanes import JobId, Lane, Scope, covers
 from worker.store.client import Client, pairs, texts
+from worker.store.fair_queues import FairQueueStore
 from worker.store.keys import Keys
 from worker.store.newer_jobs import NewerJobs
 from worker.store.scripts import Scripts
@@ -53,6 +54,7 @@ class LaneStore:
         self._keys = keys
         self._scripts = scripts
         self._newer = newer
+        self.fair_queues = FairQueueStore(client, keys, scripts, newer)
 
     async def snapshot(self, now: float = math.inf) -> QueueSnapshot:
         """The lanes in the order of their turns.

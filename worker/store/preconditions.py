@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jobs.breakers import NO_EPOCHS, BreakerEpochs, breaker_keys
+from jobs.fairness import fair_key_of, key_queue_name
 from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import Lane
@@ -65,6 +66,11 @@ def epoch_checks(job: Job) -> tuple[EpochCheck, ...]:
 def lane_cap(lane: Lane, max_active: int) -> Limit:
     """The precondition of a lane's concurrency cap."""
     return Limit(Index.ACTIVE, str(lane), max_active)
+
+
+def key_cap(job: Job, max_active: int) -> Limit:
+    """The precondition of the concurrency cap of a job's fair key."""
+    return Limit(Index.KEY_ACTIVE, key_queue_name(job.lane, fair_key_of(job)), max_active)
 
 
 def canary_limit(hold_id: str, max_submits: int) -> Limit:

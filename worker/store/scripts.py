@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
 from importlib.resources import files
@@ -64,9 +65,18 @@ class CommitResult(StrEnum):
     TAKEN = "taken"
 
 
+PART_LINE: Final = re.compile(r"^--#include (\w+)$", re.MULTILINE)
+"""A line in a script in whose place the text of a part of it comes."""
+
+
 def source(name: str) -> str:
-    """The Lua text of a script."""
-    return (files("worker.store") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    """The Lua text of a script, with its parts."""
+    folder = files("worker.store") / "lua"
+
+    def part(line: re.Match[str]) -> str:
+        return (folder / "parts" / f"{line[1]}.lua").read_text(encoding="utf-8").rstrip()
+
+    return PART_LINE.sub(part, (folder / f"{name}.lua").read_text(encoding="utf-8"))
 
 
 def script_digest(name: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from jobs.fairness import FairTurn
 from worker.store.preconditions import BudgetCheck, EpochCheck, Limit, TickCheck
 
 
@@ -60,6 +61,8 @@ class SideWrites:
     """The operator action that made the change, if one did."""
     tick: TickCheck | None = None
     """Precondition of the job of a schedule's tick."""
+    fair_turn: FairTurn | None = None
+    """The turn that an admission takes, in a lane with fair keys."""
     data_epoch: str | None = None
     """Precondition: the data may be relied on, and is of this epoch, see `jobs.data_recovery`."""
     awaits_replicas: bool = False

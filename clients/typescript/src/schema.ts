@@ -1427,6 +1427,11 @@ export interface components {
              */
             batch?: string | null;
             /**
+             * @description one fair key; one of a tenant, for others, as <tenant>~<key>
+             * @default null
+             */
+            fair_key?: string | null;
+            /**
              * @description an account label
              * @default null
              */
@@ -1482,6 +1487,11 @@ export interface components {
              * @default null
              */
             batch?: string | null;
+            /**
+             * @description 1 to 128 letters, digits and . _ : @ / + = -, a tenant or user: in a lane, keys take turns
+             * @default null
+             */
+            fair_key?: string | null;
             /**
              * @description when to run it, within ten years: an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z
              * @default null
@@ -1755,6 +1765,8 @@ export interface components {
             priority: number;
             tags: string[];
             batch: string | null;
+            /** @description whose turns it takes in its lane, see docs/fairness.md; null for none */
+            fair_key: string | null;
             /** @description the schedule that it is a run of; null for none */
             schedule: string | null;
             /** @description who hears of it, see docs/callbacks.md; null for nobody */
@@ -2202,9 +2214,28 @@ export interface components {
             queued: number;
             active: number;
             cap: number | null;
+            /** @description that of each fair key */
+            key_cap: number | null;
+            /** @description null where no queued job has a fair key */
+            fair_keys: components["schemas"]["FairKeys"] | null;
             head_since: string | null;
             /** @description until its last job can be sent, where the provider limits its route */
             drain_s: number | null;
+        };
+        /** @description The fair keys that have jobs waiting in a lane. */
+        FairKeys: {
+            /** @description how many there are */
+            waiting: number;
+            /** @description of them, those that wait for the end of a run */
+            at_cap: number;
+            /** @description those with the most jobs, among the next 1,000; empty below role read, and for tenants */
+            busiest: components["schemas"]["FairKey"][];
+        };
+        /** @description A fair key that has jobs waiting. */
+        FairKey: {
+            /** @description one of a tenant as `<tenant>~<key>` */
+            key: string;
+            queued: number;
         };
         /** @description What the provider last reported of a route's limit. */
         RateLimit: {
@@ -2743,6 +2774,8 @@ export interface operations {
                 tag?: string;
                 /** @description one batch; one of a tenant, for others, as <tenant>~<batch> */
                 batch?: string;
+                /** @description one fair key; one of a tenant, for others, as <tenant>~<key> */
+                fair_key?: string;
                 /** @description an account label */
                 account?: string;
                 /** @description of jobs parked as uncertain, one of pending, not_started, started, ambiguous, unknown */

@@ -46,6 +46,7 @@ OTHERS: dict[str, Any] = {
     "callback_url": "https://hooks.example.com/x",
     "start_by": NOW,
     "metadata": b'{"order":7}',
+    "fair_key": "ann",
 }
 
 

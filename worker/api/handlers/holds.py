@@ -66,6 +66,7 @@ async def get_stats(request: web.Request) -> web.Response:
     """Counts of jobs, lanes, rate limits, workers and holds."""
     queries = context_of(request).use_cases.queries
     found = await queries.stats()
-    if not current_principal().sees_credits:
+    sees_all = current_principal().sees_credits
+    if not sees_all:
         found = dataclasses.replace(found, credit_warnings=[])
-    return json_response(stats_response(found, queries.caps))
+    return json_response(stats_response(found, queries.caps, queries.key_caps, shows_keys=sees_all))

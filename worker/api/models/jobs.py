@@ -127,6 +127,10 @@ class JobResponse(ResponseModel):
     priority: int
     tags: tuple[str, ...]
     batch: str | None
+    fair_key: Annotated[
+        str | None,
+        Meta(description="whose turns it takes in its lane, see docs/fairness.md; null for none"),
+    ]
     schedule: Annotated[
         str | None, Meta(description="the schedule that it is a run of; null for none")
     ]
@@ -262,6 +266,7 @@ def job_response(
         priority=job.priority,
         tags=job.tags,
         batch=job.batch,
+        fair_key=job.fair_key,
         schedule=shown_job_id(job.schedule) or None,
         callback_url=job.callback_url,
         metadata=None if shown.metadata is None else msgspec.Raw(shown.metadata),

@@ -38,6 +38,10 @@ ENTRY_ID_PATTERN: Final = r"[0-9]{1,19}(-[0-9]{1,19})?"
 """The shape of ids of events and audit entries: those of a Redis stream."""
 
 StoredBatch = Annotated[str, matching(f"(?:{TENANT.pattern}{TENANT_MARK})?{TAG_CHAR}{{1,128}}")]
+StoredFairKey = Annotated[
+    StoredBatch | None,
+    Field(description="one fair key; one of a tenant, for others, as <tenant>~<key>"),
+]
 TenantName = Annotated[str, matching(TENANT)]
 ExecutionId = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")]
 
@@ -198,6 +202,7 @@ class JobsQuery(QueryParameters):
         StoredBatch | None,
         Field(description="one batch; one of a tenant, for others, as <tenant>~<batch>"),
     ] = None
+    fair_key: StoredFairKey = None
     account: Annotated[AccountLabel | None, Field(description="an account label")] = None
     finding: Annotated[
         Annotated[EvidenceFinding, Field(strict=False)] | None,
@@ -347,6 +352,7 @@ class JobFilter(RequestBody):
         StoredBatch | None,
         Field(description="one batch; one of a tenant, for others, as <tenant>~<batch>"),
     ] = None
+    fair_key: StoredFairKey = None
     account: Annotated[AccountLabel | None, Field(description="an account label")] = None
     finding: Annotated[
         Annotated[EvidenceFinding, Field(strict=False)] | None,

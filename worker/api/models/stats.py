@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from jobs.lanes import Lane, cap_of_lane
+from jobs.lanes import cap_of_lane
 from jobs.rate_limits import RateLimitBucket
 from jobs.states import Kind, State
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
@@ -14,10 +14,31 @@ from worker.app.credit_warnings import CreditWarningCause
 from worker.app.queries import QueueStats
 from worker.engine.worker_problems import capitalized, described_failures, refusal_text
 from worker.store.metrics.series import SeriesPoint, SeriesWindow
-from worker.store.read.queries import LaneCount
+from worker.store.read.lane_counts import FairKeyCount, LaneCount
 from worker.store.workers import Heartbeat
 
 MAX_LANES_SHOWN: Final = 200
+
+
+class FairKeyResponse(ResponseModel):
+    """A fair key that has jobs waiting."""
+
+    key: Annotated[str, Meta(description="one of a tenant as `<tenant>~<key>`")]
+    queued: int
+
+
+class FairKeysResponse(ResponseModel):
+    """The fair keys that have jobs waiting in a lane."""
+
+    waiting: Annotated[int, Meta(description="how many there are")]
+    at_cap: Annotated[int, Meta(description="of them, those that wait for the end of a run")]
+    busiest: Annotated[
+        list[FairKeyResponse],
+        Meta(
+            description="those with the most jobs, among the next 1,000; empty below role read, and"
+            " for tenants"
+        ),
+    ]
 
 
 class LaneResponse(ResponseModel):
@@ -30,6 +51,10 @@ class LaneResponse(ResponseModel):
     queued: int
     active: int
     cap: int | None
+    key_cap: Annotated[int | None, Meta(description="that of each fair key")]
+    fair_keys: Annotated[
+        FairKeysResponse | None, Meta(description="null where no queued job has a fair key")
+    ]
     head_since: Time | None
     drain_s: Annotated[
         float | None,
@@ -173,12 +198,26 @@ class HistoryResponse(ResponseModel):
     points: list[HistoryPointResponse]
 
 
-def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
-    """Counts of jobs, lanes, rate limits, workers and holds."""
+def stats_response(
+    stats: QueueStats, caps: Mapping[str, int], key_caps: Mapping[str, int], *, shows_keys: bool
+) -> StatsResponse:
+    """Counts of jobs, lanes, rate limits, workers and holds.
+
+    `shows_keys`: whether the caller may see the names of fair keys, which are of every tenant.
+    """
     return StatsResponse(
         states=stats.states,
         oldest={state: round(age, 3) for state, age in stats.oldest_age_s.items()},
-        lanes=[_lane(lane, caps, stats.drain_s) for lane in _busiest(stats.lanes)],
+        lanes=[
+            _lane(
+                one,
+                stats.drain_s.get(one.lane),
+                cap_of_lane(caps, one.lane),
+                cap_of_lane(key_caps, one.lane),
+                shows_keys=shows_keys,
+            )
+            for one in _busiest(stats.lanes)
+        ],
         lane_count=len(stats.lanes),
         quota=[_rate_limit(route, bucket) for route, bucket in sorted(stats.rate_limits.items())],
         workers=[worker_response(heartbeat) for heartbeat in stats.workers],
@@ -211,7 +250,22 @@ def _busiest(lanes: Sequence[LaneCount]) -> list[LaneCount]:
     return heapq.nlargest(MAX_LANES_SHOWN, lanes, key=lambda one: one.queued + one.active)
 
 
-def _lane(count: LaneCount, caps: Mapping[str, int], drain_s: Mapping[Lane, float]) -> LaneResponse:
+def _fair_keys(count: FairKeyCount, *, shows_keys: bool) -> FairKeysResponse:
+    busiest = [FairKeyResponse(key=key, queued=queued) for key, queued in count.busiest]
+    return FairKeysResponse(
+        waiting=count.waiting, at_cap=count.at_cap, busiest=busiest if shows_keys else []
+    )
+
+
+def _lane(
+    count: LaneCount,
+    drain_s: float | None,
+    cap: int | None,
+    key_cap: int | None,
+    *,
+    shows_keys: bool,
+) -> LaneResponse:
+    keys = count.fair_keys
     return LaneResponse(
         lane=str(count.lane),
         account=count.lane.account,
@@ -219,9 +273,11 @@ def _lane(count: LaneCount, caps: Mapping[str, int], drain_s: Mapping[Lane, floa
         target=count.lane.target,
         queued=count.queued,
         active=count.active,
-        cap=cap_of_lane(caps, count.lane),
+        cap=cap,
+        key_cap=key_cap,
+        fair_keys=None if keys is None else _fair_keys(keys, shows_keys=shows_keys),
         head_since=optional_rfc3339(count.head_since),
-        drain_s=round(drain_s[count.lane], 1) if count.lane in drain_s else None,
+        drain_s=None if drain_s is None else round(drain_s, 1),
     )
 
 

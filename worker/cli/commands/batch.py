@@ -34,6 +34,7 @@ FORMATS: Final = ("jsonl", "csv")
 @click.option("--account", help="For lines that name no account.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="For lines that name none.")
 @click.option("--tag", "tags", multiple=True, help="For lines that have no tags.")
+@click.option("--fair-key", help="For lines that name none: in a lane, keys take turns.")
 @click.option("--budget", type=float, metavar="CREDITS", help="What all runs may cost at most.")
 @dry_run
 def batch(

@@ -50,6 +50,7 @@ def parse_start_by(text: str) -> str:
 @click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.")
 @click.option("--tag", "tags", multiple=True, help="Repeatable.")
 @click.option("--batch", help="Name of its batch.")
+@click.option("--fair-key", help="A tenant or user: in a lane, keys take turns.")
 @click.option(
     "--run-at",
     metavar="WHEN",

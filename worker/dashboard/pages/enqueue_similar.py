@@ -18,7 +18,8 @@ from worker.dashboard.views.formatting import credits_text, warnings_text
 from worker.dashboard.views.payloads import MAX_EDITED_BYTES, pretty_json
 from worker.store.codec import decode
 
-FORM_FIELDS: Final = ("kind", "target", "account", "priority", "tags", "batch", "inputs")
+TEXT_FIELDS: Final = ("kind", "target", "account", "batch", "fair_key")
+FORM_FIELDS: Final = (*TEXT_FIELDS, "priority", "tags", "inputs")
 
 
 async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
@@ -32,6 +33,7 @@ async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
         "priority": str(job.priority),
         "tags": " ".join(job.tags),
         "batch": job.batch or "",
+        "fair_key": job.fair_key or "",
         "inputs": pretty_json(inputs) if inputs and len(inputs) <= MAX_EDITED_BYTES else "",
     }
     return await _render_form(page_request, job, given)
@@ -73,9 +75,7 @@ async def _inputs_of(page_request: PageRequest, job: Job, inputs_text: str) -> A
 def _job_request_fields(form: Form, inputs: Any) -> dict[str, Any]:
     """The fields of a job request, without those that are empty."""
     fields: dict[str, Any] = {
-        name: form[name].strip()
-        for name in ("kind", "target", "account", "batch")
-        if form.get(name, "").strip()
+        name: form[name].strip() for name in TEXT_FIELDS if form.get(name, "").strip()
     }
     priority = form.get("priority", "").strip()
     try:

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from jobs.callbacks import Callback
+from jobs.fairness import fair_key_of
 from jobs.job import Job
 from jobs.newer import is_newer
 from jobs.payloads import MissingPayload
@@ -62,6 +63,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         media=media_of(payloads.result, page_request.context.media_policy) if sees_payloads else (),
         eta=(await queries.etas([job])).get(job.id),
         callbacks=await _callbacks(page_request, job),
+        fair_key=fair_key_of(job),
     )
 
 

@@ -20,7 +20,7 @@ from worker.dashboard.pages.holds import hold_summaries
 from worker.dashboard.views.history import history_charts, parse_window
 from worker.dashboard.views.summary import summarize
 from worker.store.metrics.series import SeriesWindow
-from worker.store.read.queries import LaneCount
+from worker.store.read.lane_counts import LaneCount
 from worker.store.workers import Heartbeat
 
 LANES_SHOWN: Final = 40

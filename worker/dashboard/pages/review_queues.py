@@ -27,7 +27,7 @@ from worker.dashboard.views.summary import group_href, group_query
 
 GROUPS_SHOWN: Final = 60
 
-NARROWING_FIELDS: Final[Sequence[str]] = ("tag", "batch", "since", "until")
+NARROWING_FIELDS: Final[Sequence[str]] = ("tag", "batch", "fair_key", "since", "until")
 """Filter fields that can match a part of a group."""
 
 EVIDENCE_SHOWN: Final = 10

@@ -1,6 +1,7 @@
 """Admission: moves jobs from open lanes to the arq queue, as slots, gates and caps allow.
 
-It reads the first few jobs of each lane, never those behind them: a backlog costs nothing.
+It reads the first few jobs of each lane, or of the next fair keys in it, never those behind them: a
+backlog costs nothing.
 """
 
 import asyncio
@@ -11,29 +12,29 @@ from typing import Final, Protocol
 
 import structlog
 
-from jobs.admission import FreeSlots, Pick, choose
+from jobs.admission import FreeSlots, choose
 from jobs.breaker_room import BreakerRoom, breaker_room
 from jobs.breakers import Breaker
 from jobs.holds import Gates, HoldPhase
-from jobs.indexes import Index, holds_sync_slot
+from jobs.indexes import holds_sync_slot
 from jobs.job import Job
 from jobs.lanes import Lane, Scope, cap_of_lane
 from jobs.rate_limits import Allowance
-from jobs.states import Mode, State
+from jobs.states import Mode
 from jobs.transitions import admit
 from worker.engine.arq_entries import arq_entries
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.budget_gate import BudgetGate, QueuedJob
 from worker.engine.estimate_cache import EstimateCache
+from worker.engine.fair_lanes import FairLanes
 from worker.engine.keyless_lanes import KeylessLanes
 from worker.engine.poll_proof import PollProof
 from worker.engine.probe_choice import other_inputs_first
+from worker.engine.queued_jobs import QueuedJobLoader
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.slots import SlotCounter
-from worker.engine.unreadable_records import load_jobs_with_inputs
-from worker.engine.unsendable_jobs import sendable
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
 from worker.store.commit import VersionedJob
@@ -78,6 +79,7 @@ class Admission:
         submit_step: SubmitStep,
         *,
         caps: Mapping[str, int],
+        key_caps: Mapping[str, int],
         slots: SlotCounter,
         redis_recovery: RedisRecovery,
         rate_limiter: RateLimiter,
@@ -103,6 +105,8 @@ class Admission:
         self._budgets = BudgetGate(context.store, estimates)
         self._admitted_count = 0
         self._keyless_lanes = KeylessLanes(context.store, context.accounts)
+        self._loader = QueuedJobLoader(context.store)
+        self._fair_lanes = FairLanes(context.store, key_caps)
 
     @property
     def wakeup(self) -> Wakeup:
@@ -138,7 +142,8 @@ class Admission:
             turns = self._turns(looked_at, queues.lane_count, gates, now)
             await self._store.lanes.record_turns(turns)
             return BUSY_S
-        if left != free or free.submits <= 0 or self._budgets.has_moved:
+        has_moved = self._budgets.has_moved or self._fair_lanes.has_moved
+        if left != free or free.submits <= 0 or has_moved:
             return BUSY_S
         return self._idle_pause_s(queues, gates, now)
 
@@ -168,7 +173,7 @@ class Admission:
         left, first = free_slots, 0
         while left.has_any and first < min(queues.bypass_count, MAX_BYPASSING_READ):
             count = left.of_lane(is_sync_only=False) + left.of_lane(is_sync_only=True)
-            for found in await self._load_bypassing(first, count, now):
+            for found in await self._loader.bypassing(first, count, now):
                 is_sync = gates.is_sync_only(found[0].job.lane, now)
                 if not left.of_lane(is_sync_only=is_sync):
                     continue
@@ -179,22 +184,6 @@ class Admission:
         picked = await self._budgets.within(picked, now)
         admitted = await self._admit_all(await self._take_grants(picked, now), gates)
         return _left_after(free_slots, admitted)
-
-    async def _load_bypassing(self, first: int, count: int, now: float) -> list[QueuedJob]:
-        """Some of the jobs released through a closed gate, in queue order."""
-        ids = await self._store.lanes.bypass_jobs(first, count)
-        queued: list[QueuedJob] = []
-        rows = await load_jobs_with_inputs(self._store.jobs, ids, now)
-        for job_id, found in zip(ids, rows, strict=True):
-            if found is None:
-                await self._store.jobs.remove_entry_without_record(Index.BYPASS, "", job_id)
-                continue
-            stored, inputs = found
-            if stored.job.state is not State.QUEUED:
-                await self._store.jobs.remove_stale_entry(stored, Index.BYPASS)
-            elif (found := await sendable(self._store, stored, inputs, now)) is not None:
-                queued.append(found)
-        return queued
 
     async def _admit_lanes(
         self,
@@ -223,10 +212,11 @@ class Admission:
             max(room.heads(lane), free_slots.of_lane(is_sync_only=lane in sync_only))
             for lane in lanes
         ]
-        heads = await self._store.lanes.heads(lanes, counts)
+        heads = await self._store.lanes.heads(lanes, self._fair_lanes.counts(lanes, counts))
         for lane, head in zip(lanes, heads, strict=True):
             if not head:
                 await self._store.lanes.retire(lane)
+        heads = await self._fair_lanes.in_turn(lanes, heads, counts, now)
         heads = [room.in_turn(lane, head) for lane, head in zip(lanes, heads, strict=True)]
         heads = await other_inputs_first(self._store, room, lanes, heads, now)
         cap_remaining = room.within(await self._cap_remaining(lanes), lanes)
@@ -241,7 +231,8 @@ class Admission:
             picked_before=self._admitted_count,
         )
         picks = self._poll_proof.within(picks, sync_only)
-        fitting = await self._budgets.within(await self._load(picks, now), now)
+        picked = await self._loader.picked(picks, self._fair_lanes.key_of, now)
+        fitting = await self._budgets.within(picked, now)
         granted = await self._take_grants(fitting, now)
         admitted = await self._admit_all(granted, gates)
         self._admitted_count += len(admitted)
@@ -273,22 +264,6 @@ class Admission:
     def _cap_of(self, lane: Lane) -> int | None:
         cap = cap_of_lane(self._caps, lane)
         return 1 if self._budgets.runs_singly(lane) and cap != 0 else cap
-
-    async def _load(self, picks: Sequence[Pick], now: float) -> list[QueuedJob]:
-        ids = [pick.job_id for pick in picks]
-        queued: list[QueuedJob] = []
-        rows = await load_jobs_with_inputs(self._store.jobs, ids, now)
-        for pick, found in zip(picks, rows, strict=True):
-            name = str(pick.lane)
-            if found is None:
-                await self._store.jobs.remove_entry_without_record(Index.LANE, name, pick.job_id)
-                continue
-            stored, inputs = found
-            if stored.job.state is not State.QUEUED or stored.job.lane != pick.lane:
-                await self._store.jobs.remove_stale_entry(stored, Index.LANE, name)
-            elif (found := await sendable(self._store, stored, inputs, now)) is not None:
-                queued.append(found)
-        return queued
 
     async def _take_grants(self, queued: Sequence[QueuedJob], now: float) -> list[QueuedJob]:
         """The jobs for which their route's rate limit grants a request, urgent ones first."""
@@ -356,10 +331,12 @@ class Admission:
             for breaker in self._limiting(gates, job.lane, now)
         )
         limits += (*self._cap_limits(job), *self._budgets.limits(job))
+        limits += self._fair_lanes.limits(job)
         side_writes = SideWrites(
             limits=limits,
             budgets=self._budgets.checks(job),
             budgets_version=self._budgets.version,
+            fair_turn=self._fair_lanes.turn(job, now),
         )
         return await self._store.jobs.commit(stored, after, side_writes)
 

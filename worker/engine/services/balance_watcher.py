@@ -21,7 +21,7 @@ from worker.engine.cost_estimator import CostEstimator
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
 from worker.store.events import BalanceNotice
-from worker.store.read.queries import LaneCount
+from worker.store.read.lane_counts import LaneCount
 from worker.store.warnings import StoredMark
 
 log: Final = structlog.get_logger(__name__)

@@ -17,6 +17,7 @@
 --                              the hash prev; comes before all that is written
 --         A key score member   add to a sorted set
 --         N key score member   add if absent
+--         U key score member   lower the score of a member to this one
 --         R key member         remove
 --         D key field          remove a field of a hash
 --         H key name other most amount seconds  add to a field of a hash that expires (0 seconds:
@@ -24,6 +25,9 @@
 --                              most fields
 --         Z key open settled member   append to the sorted set settled; if the batch of the hash is
 --                              sealed, and the set open is empty then, it completes once more
+--         T key waiting active name at cap  take the turn of a fair key (see fair_turns.py) when
+--                              all else is written: it is next behind at; at its cap (0: none) of
+--                              the set active it has none, without members of waiting it leaves
 --         S key value ms       set a string that expires
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
@@ -36,6 +40,8 @@
 local lists, replies, epochs, i, unannounced = {}, {}, {}, 1  -- epochs: the checked fields, each read once
 local completing = {}  -- numbers of the sets of open jobs, by the number of the hash of their batch
 local sums, used, now = {}, {}, nil  -- sums: what op H adds, by key; used: what M read, by key
+local turns = {}  -- where the operations T are in ARGV
+local CHECKS = {C = 3, B = 4, M = 6, V = 3, X = 3, O = 3}  -- the letters that come first, and their lengths
 
 local function refusal(reply) return type(reply) == "table" and reply.err or nil end
 
@@ -67,6 +73,7 @@ local function flush()
     local op, key, reply = list.op, list.key
     if op == "A" then reply = redis.pcall("ZADD", key, unpack(list))
     elseif op == "N" then reply = redis.pcall("ZADD", key, "NX", unpack(list))
+    elseif op == "U" then reply = redis.pcall("ZADD", key, "XX", "LT", unpack(list))
     elseif op == "R" then reply = redis.pcall("ZREM", key, unpack(list))
     elseif op == "D" then reply = redis.pcall("HDEL", key, unpack(list))
     elseif op == "P" then reply = redis.pcall("PUBLISH", key, table.concat(list, " "))
@@ -93,6 +100,8 @@ local function complete()
     end
   end
 end
+
+--#include fair_turns
 
 local function add_sums()  -- all that one call adds to a field is added at once
   for key, sum in pairs(sums) do
@@ -154,36 +163,25 @@ local function check(key, expected, after)
   if refusal(found) then return found.err end
   if found == after and found ~= "" then return "ok" end
   if found ~= expected then return "superseded" end
-  if ARGV[i] == "C" then flush() end
-  while ARGV[i] == "C" do
+  while CHECKS[ARGV[i]] do
+    local op, arg, problem = ARGV[i], ARGV[i + 2], nil
     key = KEYS[tonumber(ARGV[i + 1])]
-    if redis.call("ZCARD", key) >= tonumber(ARGV[i + 2]) then return "full" end
-    i = i + 3
-  end
-  while ARGV[i] == "B" do
-    key = KEYS[tonumber(ARGV[i + 1])]
-    local name = key .. ARGV[i + 2]
-    epochs[name] = epochs[name] or redis.call("HGET", key, ARGV[i + 2]) or "0"
-    if (string.match(epochs[name], "^%d+") or "0") ~= ARGV[i + 3] then return "gated" end
-    i = i + 4
-  end
-  while ARGV[i] == "M" do
-    local problem = has_room(KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+    if op == "C" then
+      flush()
+      problem = redis.call("ZCARD", key) >= tonumber(arg) and "full"
+    elseif op == "B" then
+      local name = key .. arg
+      epochs[name] = epochs[name] or redis.call("HGET", key, arg) or "0"
+      problem = (string.match(epochs[name], "^%d+") or "0") ~= ARGV[i + 3] and "gated"
+    elseif op == "M" then problem = has_room(key, arg, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+    elseif op == "V" then problem = not_ready(key, arg)
+    else
+      local owner = op == "X" and redis.call("GET", key)
+      if op == "O" then owner = redis.call("ZRANGE", key, 0, 0)[1] end
+      problem = owner and owner ~= arg and "taken"
+    end
     if problem then return problem end
-    i = i + 6
-  end
-  if ARGV[i] == "V" then
-    key = KEYS[tonumber(ARGV[i + 1])]
-    local problem = not_ready(key, ARGV[i + 2])
-    if problem then return problem end
-    i = i + 3
-  end
-  while ARGV[i] == "X" or ARGV[i] == "O" do
-    key = KEYS[tonumber(ARGV[i + 1])]
-    local owner = ARGV[i] == "X" and redis.call("GET", key)
-    if ARGV[i] == "O" then owner = redis.call("ZRANGE", key, 0, 0)[1] end
-    if owner and owner ~= ARGV[i + 2] then return "taken" end
-    i = i + 3
+    i = i + CHECKS[op]
   end
   return audit()
 end
@@ -207,13 +205,14 @@ while i <= #ARGV do
     while not reply and i <= ops_end do
       local op, arg1, arg2 = ARGV[i], ARGV[i + 2], ARGV[i + 3]
       key = KEYS[tonumber(ARGV[i + 1])]
-      if op == "A" or op == "N" then enqueue(op, key, arg1, arg2)
+      if op == "A" or op == "N" or op == "U" then enqueue(op, key, arg1, arg2)
       elseif op == "R" or op == "D" or op == "P" then enqueue(op, key, arg1)
       elseif op == "S" then reply = refusal(redis.pcall("SET", key, arg1, "PX", arg2))
       elseif op == "Z" then
         reply = settle(tonumber(ARGV[i + 1]), tonumber(arg1), KEYS[tonumber(arg2)], ARGV[i + 4])
         i = i + 1
       elseif op == "E" then enqueue(op, key, "t", arg2).most = arg1
+      elseif op == "T" then turns[#turns + 1], i = i, i + 3
       elseif op == "H" then
         add(key, arg1, arg2, ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
         i = i + 3
@@ -226,6 +225,7 @@ while i <= #ARGV do
 end
 flush()
 complete()
+take_turns(turns)
 add_sums()
 replies[#replies + 1] = unannounced
 return replies

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 
 from jobs.batches import batch_of
 from jobs.evidence.records import EvidenceFinding
+from jobs.fairness import fair_key_of
 from jobs.indexes import Index
 from jobs.job import UNCERTAIN, Job, split_group
 from jobs.lanes import JobId, Lane, target_name
@@ -18,7 +19,7 @@ from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
 from worker.store.commit import VersionedJob
 from worker.store.jobs import JobStore, NewerRecord, UnreadableRecord
 from worker.store.keys import Keys
-from worker.store.lanes import parse_lanes
+from worker.store.read.lane_counts import LaneCount, LaneCountReader
 
 CHUNK: Final = 200
 """Records read at a time while a list is filtered."""
@@ -48,6 +49,8 @@ class Filter:
     tag: str | None = None
     batch: str | None = None
     """As it is stored, see `jobs.batches.batch_address`."""
+    fair_key: str | None = None
+    """As it is stored, see `jobs.fairness.fair_key_of`."""
     account: str | None = None
     finding: EvidenceFinding | None = None
     """Of jobs that are parked as uncertain."""
@@ -67,6 +70,7 @@ class Filter:
             and self.cause in (None, cause)
             and (self.tag is None or self.tag in job.tags)
             and self.batch in (None, batch_of(job))
+            and (self.fair_key is None or self.fair_key == fair_key_of(job))
             and self.account in (None, job.account)
             and (
                 self.finding is None or (job.parked_as == UNCERTAIN and job.finding is self.finding)
@@ -101,17 +105,6 @@ class JobGroup:
     since: float
     """When the oldest job entered the group, Unix seconds."""
     sample: Job
-
-
-@dataclass(frozen=True, slots=True)
-class LaneCount:
-    """The number of queued and active jobs of a lane."""
-
-    lane: Lane
-    queued: int
-    active: int
-    head_since: float | None
-    """When the first queued job was queued, Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +148,7 @@ class JobQueries:
         self._client = client
         self._keys = keys
         self._jobs = jobs
+        self._lane_counts = LaneCountReader(client, keys, jobs)
 
     async def page(self, job_filter: Filter, limit: int, cursor: str | None = None) -> Page:
         """A page of the jobs that pass a filter, newest first; raises `BadCursor`.
@@ -193,6 +187,8 @@ class JobQueries:
             found.append(key(Index.TAG, job_filter.tag))
         if job_filter.batch is not None:
             found.append(key(Index.BATCH, job_filter.batch))
+        if job_filter.fair_key is not None:
+            found.append(key(Index.FAIR_KEY, job_filter.fair_key))
         if job_filter.finding is not None:
             found.append(key(Index.FINDING, job_filter.finding))
         if job_filter.tenant:
@@ -386,15 +382,4 @@ class JobQueries:
 
     async def lane_counts(self) -> tuple[list[LaneCount], list[UnreadableRecord]]:
         """The queued and active jobs of each known lane; and unreadable records."""
-        lanes = parse_lanes(await self._client.call("ZRANGE", self._keys.lanes, 0, -1))
-        queued = await self._client.many([("ZCARD", self._keys.lane(lane)) for lane in lanes])
-        active = await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
-        firsts = await self._client.many(
-            [("ZRANGE", self._keys.lane(lane), 0, 0) for lane in lanes]
-        )
-        heads = await self._jobs.read_many([texts(first)[0] if first else "" for first in firsts])
-        counts = [
-            LaneCount(lane, q, a, head.job.queued_at if isinstance(head, VersionedJob) else None)
-            for lane, q, a, head in zip(lanes, queued, active, heads, strict=True)
-        ]
-        return counts, [head for head in heads if isinstance(head, UnreadableRecord)]
+        return await self._lane_counts.read()

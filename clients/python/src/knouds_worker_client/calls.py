@@ -28,6 +28,7 @@ class Calls:
         priority: int | None = None,
         tags: list[str] | None = None,
         batch: str | None = None,
+        fair_key: str | None = None,
         run_at: datetime | None = None,
         delay_s: float | None = None,
         start_by: datetime | None = None,
@@ -51,6 +52,8 @@ class Calls:
         priority: a whole number from -100 to 100, higher first
         tags: at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -
         batch: 1 to 128 letters, digits and . _ : @ / + = -
+        fair_key: 1 to 128 letters, digits and . _ : @ / + = -, a tenant or user: in a lane,
+        keys take turns
         run_at: when to run it, within ten years: an RFC 3339 time with a zone, as
         2030-01-31T09:30:00Z
         delay_s: seconds from now, from 0 to ten years; run_at names a time instead
@@ -81,6 +84,7 @@ class Calls:
                         "priority": priority,
                         "tags": tags,
                         "batch": batch,
+                        "fair_key": fair_key,
                         "run_at": run_at,
                         "delay_s": delay_s,
                         "start_by": start_by,
@@ -107,6 +111,7 @@ class Calls:
         cause: str | None = None,
         tag: str | None = None,
         batch: str | None = None,
+        fair_key: str | None = None,
         account: str | None = None,
         finding: models.EvidenceFinding | None = None,
         tenant: str | None = None,
@@ -127,6 +132,7 @@ class Calls:
         cause: why the outcome of an uncertain job is unknown, as HTTP_502
         tag: one tag
         batch: one batch; one of a tenant, for others, as <tenant>~<batch>
+        fair_key: one fair key; one of a tenant, for others, as <tenant>~<key>
         account: an account label
         finding: of jobs parked as uncertain, one of pending, not_started, started,
         ambiguous, unknown
@@ -150,6 +156,7 @@ class Calls:
                         "cause": cause,
                         "tag": tag,
                         "batch": batch,
+                        "fair_key": fair_key,
                         "account": account,
                         "finding": finding,
                         "tenant": tenant,
@@ -187,6 +194,7 @@ class Calls:
         priority: int | None = None,
         tags: list[str] | None = None,
         batch: str | None = None,
+        fair_key: str | None = None,
         run_at: datetime | None = None,
         delay_s: float | None = None,
         start_by: datetime | None = None,
@@ -210,6 +218,8 @@ class Calls:
         priority: a whole number from -100 to 100, higher first
         tags: at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -
         batch: 1 to 128 letters, digits and . _ : @ / + = -
+        fair_key: 1 to 128 letters, digits and . _ : @ / + = -, a tenant or user: in a lane,
+        keys take turns
         run_at: when to run it, within ten years: an RFC 3339 time with a zone, as
         2030-01-31T09:30:00Z
         delay_s: seconds from now, from 0 to ten years; run_at names a time instead
@@ -240,6 +250,7 @@ class Calls:
                         "priority": priority,
                         "tags": tags,
                         "batch": batch,
+                        "fair_key": fair_key,
                         "run_at": run_at,
                         "delay_s": delay_s,
                         "start_by": start_by,
@@ -1398,6 +1409,7 @@ class AsyncCalls:
         priority: int | None = None,
         tags: list[str] | None = None,
         batch: str | None = None,
+        fair_key: str | None = None,
         run_at: datetime | None = None,
         delay_s: float | None = None,
         start_by: datetime | None = None,
@@ -1421,6 +1433,8 @@ class AsyncCalls:
         priority: a whole number from -100 to 100, higher first
         tags: at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -
         batch: 1 to 128 letters, digits and . _ : @ / + = -
+        fair_key: 1 to 128 letters, digits and . _ : @ / + = -, a tenant or user: in a lane,
+        keys take turns
         run_at: when to run it, within ten years: an RFC 3339 time with a zone, as
         2030-01-31T09:30:00Z
         delay_s: seconds from now, from 0 to ten years; run_at names a time instead
@@ -1451,6 +1465,7 @@ class AsyncCalls:
                         "priority": priority,
                         "tags": tags,
                         "batch": batch,
+                        "fair_key": fair_key,
                         "run_at": run_at,
                         "delay_s": delay_s,
                         "start_by": start_by,
@@ -1477,6 +1492,7 @@ class AsyncCalls:
         cause: str | None = None,
         tag: str | None = None,
         batch: str | None = None,
+        fair_key: str | None = None,
         account: str | None = None,
         finding: models.EvidenceFinding | None = None,
         tenant: str | None = None,
@@ -1497,6 +1513,7 @@ class AsyncCalls:
         cause: why the outcome of an uncertain job is unknown, as HTTP_502
         tag: one tag
         batch: one batch; one of a tenant, for others, as <tenant>~<batch>
+        fair_key: one fair key; one of a tenant, for others, as <tenant>~<key>
         account: an account label
         finding: of jobs parked as uncertain, one of pending, not_started, started,
         ambiguous, unknown
@@ -1520,6 +1537,7 @@ class AsyncCalls:
                         "cause": cause,
                         "tag": tag,
                         "batch": batch,
+                        "fair_key": fair_key,
                         "account": account,
                         "finding": finding,
                         "tenant": tenant,
@@ -1559,6 +1577,7 @@ class AsyncCalls:
         priority: int | None = None,
         tags: list[str] | None = None,
         batch: str | None = None,
+        fair_key: str | None = None,
         run_at: datetime | None = None,
         delay_s: float | None = None,
         start_by: datetime | None = None,
@@ -1582,6 +1601,8 @@ class AsyncCalls:
         priority: a whole number from -100 to 100, higher first
         tags: at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -
         batch: 1 to 128 letters, digits and . _ : @ / + = -
+        fair_key: 1 to 128 letters, digits and . _ : @ / + = -, a tenant or user: in a lane,
+        keys take turns
         run_at: when to run it, within ten years: an RFC 3339 time with a zone, as
         2030-01-31T09:30:00Z
         delay_s: seconds from now, from 0 to ten years; run_at names a time instead
@@ -1612,6 +1633,7 @@ class AsyncCalls:
                         "priority": priority,
                         "tags": tags,
                         "batch": batch,
+                        "fair_key": fair_key,
                         "run_at": run_at,
                         "delay_s": delay_s,
                         "start_by": start_by,

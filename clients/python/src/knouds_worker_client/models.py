@@ -849,6 +849,27 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FairKey:
+    """A fair key that has jobs waiting."""
+
+    key: str
+    """one of a tenant as `<tenant>~<key>`."""
+    queued: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FairKeys:
+    """The fair keys that have jobs waiting in a lane."""
+
+    waiting: int
+    """how many there are."""
+    at_cap: int
+    """of them, those that wait for the end of a run."""
+    busiest: list[FairKey]
+    """those with the most jobs, among the next 1,000; empty below role read, and for tenants."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Forecast:
     """What is ahead of one account. Amounts are credits, and estimates."""
 
@@ -1030,6 +1051,8 @@ class Job:
     priority: int
     tags: list[str]
     batch: str | None
+    fair_key: str | None
+    """whose turns it takes in its lane, see docs/fairness.md; null for none."""
     schedule: str | None
     """the schedule that it is a run of; null for none."""
     callback_url: str | None
@@ -1122,6 +1145,8 @@ class JobFilter:
     """one tag."""
     batch: str | None = None
     """one batch; one of a tenant, for others, as <tenant>~<batch>."""
+    fair_key: str | None = None
+    """one fair key; one of a tenant, for others, as <tenant>~<key>."""
     account: str | None = None
     """an account label."""
     finding: EvidenceFinding | None = None
@@ -1164,6 +1189,10 @@ class JobRequestBody:
     """at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -."""
     batch: str | None = None
     """1 to 128 letters, digits and . _ : @ / + = -."""
+    fair_key: str | None = None
+    """1 to 128 letters, digits and . _ : @ / + = -, a tenant or user: in a lane, keys take
+    turns.
+    """
     run_at: datetime | None = None
     """when to run it, within ten years: an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z."""
     delay_s: float | None = None
@@ -1205,6 +1234,10 @@ class Lane:
     queued: int
     active: int
     cap: int | None
+    key_cap: int | None
+    """that of each fair key."""
+    fair_keys: FairKeys | None
+    """null where no queued job has a fair key."""
     head_since: datetime | None
     drain_s: float | None
     """until its last job can be sent, where the provider limits its route."""
@@ -1625,6 +1658,7 @@ class JobOptions(TypedDict, total=False):
     priority: int
     tags: list[str]
     batch: str | None
+    fair_key: str | None
     run_at: datetime | None
     delay_s: float | None
     start_by: datetime | None
