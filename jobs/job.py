@@ -54,6 +54,8 @@ PAYLOAD_KEY_LOST: Final = "payload_key_lost"
 EXPIRED: Final = "expired"
 """Reason code of a cancelled job: it was not sent by its `start_by`."""
 
+EDITED: Final = "edited"
+"""Name of the event of a job of which an operator changed something, with what that was."""
 PAYLOADS_ERASED: Final = "payloads_erased"
 """Name of the event of a job whose inputs and result were erased."""
 
@@ -187,8 +189,8 @@ class JobEvent(
 
     at: float
     name: str
-    """A `Transition` value, `enqueue`, `cancel_sent`, `finding`, `late_answer`, `new_status`,
-    `other_run` or `payloads_erased`."""
+    """A `Transition` value, `enqueue`, `edited`, `cancel_sent`, `finding`, `late_answer`,
+    `new_status`, `other_run` or `payloads_erased`."""
     by: str = ""
     note: str = ""
 

@@ -38,6 +38,7 @@ class Transition(StrEnum):
     PARK_INPUTS_LOST = "park_inputs_lost"
     PARK_OVER_BUDGET = "park_over_budget"
     EXPIRE = "expire"
+    RESCHEDULE = "reschedule"
     REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
     RELEASE = "release"
@@ -134,6 +135,9 @@ ROWS: Final = tuple(
         (S.QUEUED, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         (S.SUBMITTING, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         (S.QUEUED, T.PARK_OVER_BUDGET, S.PARKED, WORKER),
+        # An operator gives it another time.
+        (S.SCHEDULED, T.RESCHEDULE, S.SCHEDULED, OPERATOR),
+        (S.QUEUED, T.RESCHEDULE, S.SCHEDULED, OPERATOR),
         # Not sent by its `start_by`. Parked jobs and dead letters do not expire.
         (S.SCHEDULED, T.EXPIRE, S.CANCELLED, CLOCK),
         (S.QUEUED, T.EXPIRE, S.CANCELLED, CLOCK),
@@ -182,6 +186,7 @@ _PHRASES: Final = {
     T.PARK_MANUAL: "park {}",
     T.PARK_INPUTS_LOST: "park {} for its lost inputs",
     T.PARK_OVER_BUDGET: "park {} for a budget",
+    T.RESCHEDULE: "edit {}",
     T.REQUEST_CANCEL: "request a cancel of {}",
     T.FIND_RUN: "find the run of {}",
     T.EXTEND_DEADLINE: "extend the deadline of {}",

@@ -116,6 +116,7 @@ def _enqueue(api: Recorder) -> None:
 
 def _act(api: Recorder) -> None:
     note = {"note": "wait for the new prompt"}
+    api.call("PATCH", "/v1/jobs/dog-1", {"priority": 10, "tags": ["cover"], **note})
     api.post("/v1/jobs/dog-1/park", note)
     api.post("/v1/jobs/dog-1/release", {"note": "the prompt is ready"})
     api.post("/v1/jobs/dog-1/park", note)

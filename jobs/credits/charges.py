@@ -125,6 +125,7 @@ def _differs(old: Job, new: Job) -> bool:
     return (
         old.attempts != new.attempts
         or old.submits != new.submits
+        or old.tags != new.tags
         or _is_given_up(old) != _is_given_up(new)
     )
 

@@ -8,6 +8,7 @@ divided by who causes a transition.
 from jobs.transitions.budgets import park_over_budget, reserve, wait_for_budget
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
 from jobs.transitions.costs import record_costs
+from jobs.transitions.editing import EDITABLE, JobEdit, edit, is_editable
 from jobs.transitions.erasure import erase_payloads, has_erased_run, without_texts
 from jobs.transitions.evidence import (
     await_finding,
@@ -43,6 +44,8 @@ from jobs.transitions.worker import (
 )
 
 __all__ = [
+    "EDITABLE",
+    "JobEdit",
     "accept",
     "admit",
     "attach",
@@ -50,10 +53,12 @@ __all__ = [
     "cancel",
     "dead_letter",
     "discard",
+    "edit",
     "erase_payloads",
     "expire",
     "find_run",
     "has_erased_run",
+    "is_editable",
     "mark_cancel_sent",
     "open_connection",
     "park_awaiting",

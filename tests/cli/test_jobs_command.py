@@ -132,3 +132,17 @@ def test_ctrl_c_ends_a_watch(workspace: CliWorkspace, tmp_path: Path) -> None:
     program.until("scheduled")
     assert program.end(signal.SIGINT) == ExitCode.OK
     assert "Traceback" not in program.output
+
+
+def test_jobs_are_edited_by_id(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue("suno", "--delay", "1h", "--tag", "a")
+    words = ("jobs", "edit", job_id, "--priority", "9", "--no-tags", "--start-by", "2h")
+    assert workspace.cli(*words).out == f"{job_id}: edited, scheduled\n"
+    job = workspace.get(job_id)
+    assert (job["priority"], job["tags"]) == (9, [])
+    assert job["start_by"]
+    done = workspace.cli("jobs", "edit", "nothing", job_id, "--start-by", "none")
+    assert (done.code, done.out) == (ExitCode.FAILED, f"{job_id}: edited, scheduled\n")
+    assert "there is no job 'nothing'" in done.err
+    assert workspace.get(job_id)["start_by"] is None
+    assert workspace.cli("jobs", "edit", job_id, "--note", "x").code == ExitCode.USAGE

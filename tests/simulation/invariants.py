@@ -60,6 +60,7 @@ PROVIDER_TRANSITIONS: Final = {
 
 EVENTS_WITHOUT_TRANSITION: Final = {
     "enqueue",
+    "edited",
     "cancel_sent",
     "finding",
     "late_answer",

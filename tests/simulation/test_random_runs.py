@@ -25,6 +25,7 @@ from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import OnUncertain, State
+from jobs.transitions import JobEdit
 from tests.simulation import provider_outcomes
 from tests.simulation.deployment import (
     ANN,
@@ -40,6 +41,7 @@ from tests.simulation.simulated_provider import SimulatedCall
 from worker.app.action_table import JobAction
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import InvalidRequest, JobIdConflict
+from worker.app.job_edits import JobEdits
 
 T = TypeVar("T")
 
@@ -343,6 +345,21 @@ class EngineMachine(RuleBasedStateMachine):
             return
         await self.deployment.actions.release_hold(holds[which % len(holds)].id, ANN)
         self.deployment.invariants.actions += 1
+
+    @rule(which=numbers, priority=st.sampled_from([0, 9]), tags=st.sampled_from([(), ("t",)]))
+    def edit_a_job(self, which: int, priority: int, tags: tuple[str, ...]) -> None:
+        later = JobEdit(run_at=self.deployment.clock.now() + 30.0, start_by=None)
+        self.do(self._edit(which, JobEdit(priority, tags) if which % 3 else later))
+
+    async def _edit(self, which: int, wanted: JobEdit) -> None:
+        job_id = self.job_ids[which % len(self.job_ids)]
+        before = await self.deployment.store.jobs.load(job_id)
+        edits = JobEdits(self.deployment.store, self.deployment.clock)
+        try:
+            job = await edits.edit(job_id, wanted, ANN)
+        except (NoSuchJob, IllegalTransition):
+            return
+        self.deployment.invariants.actions += before is None or job != before.job
 
     @rule(number=numbers, what=st.sampled_from(["raise", "raise", "remove", "new"]))
     def change_a_budget(self, number: int, what: str) -> None:

@@ -11,6 +11,7 @@ from worker.app.action_table import (
     BudgetAction,
     CallbackAction,
     CreditAction,
+    EditAction,
     HoldAction,
     JobAction,
     PayloadAction,
@@ -49,6 +50,7 @@ def test_every_action_has_a_row_and_says_what_it_does() -> None:
         *BudgetAction,
         *ScheduleAction,
         *PayloadAction,
+        *EditAction,
     ]
     for action, row in ACTION_TABLE.items():
         assert row.effect

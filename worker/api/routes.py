@@ -50,6 +50,7 @@ from worker.api.models.holds import (
     HoldResponse,
     ReleasedHoldResponse,
 )
+from worker.api.models.job_edits import EditBody
 from worker.api.models.jobs import JobPageResponse, JobResponse, WhyResponse
 from worker.api.models.response import encode_response
 from worker.api.models.sessions import SessionPageResponse, SessionResponse
@@ -66,6 +67,7 @@ from worker.api.schedule_endpoints import SCHEDULE_ENDPOINTS
 from worker.app.action_table import (
     ACTION_TABLE,
     BreakerAction,
+    EditAction,
     HoldAction,
     JobAction,
     PayloadAction,
@@ -227,6 +229,17 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _job_endpoint("requeue", job_actions.requeue_job, requests.RequeueBody),
     _job_action(JobAction.DISCARD),
     _job_endpoint("resolve", job_actions.resolve_job, requests.ResolveBody, is_body_required=True),
+    Endpoint(
+        "PATCH",
+        "/v1/jobs/{id}",
+        job_actions.edit_job,
+        ACTION_TABLE[EditAction.EDIT].role,
+        _JOB_RESPONSES,
+        EditBody,
+        is_body_required=True,
+        problem_statuses=(404, 409, *BODY_PROBLEMS),
+        visibility=Visibility.TENANT,
+    ),
     Endpoint(
         "DELETE",
         "/v1/jobs/{id}/payloads",

@@ -52,6 +52,12 @@ class PayloadAction(StrEnum):
     ERASE = "erase_payloads"
 
 
+class EditAction(StrEnum):
+    """What an operator can change of a job. The value is the name in the audit."""
+
+    EDIT = "edit"
+
+
 class CreditAction(StrEnum):
     """What an operator can enter about credits. The value is the name in the audit."""
 
@@ -115,6 +121,7 @@ ACTION_TABLE: Final[
         | BreakerAction
         | WorkerAction
         | PayloadAction
+        | EditAction
         | CreditAction
         | BudgetAction
         | ScheduleAction
@@ -266,5 +273,10 @@ ACTION_TABLE: Final[
         " it cannot be sent again",
         "Erased",
         is_destructive=True,
+    ),
+    EditAction.EDIT: ActionRow(
+        (*_WAITING, State.PARKED, State.DEAD),
+        "Changes its priority, its tags or its times; what was reserved of budgets stays there",
+        "Edited",
     ),
 }

@@ -15,6 +15,7 @@ from worker.app.enqueue_checks import EnqueueChecks
 from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
+from worker.app.job_edits import JobEdits
 from worker.app.queries import Queries
 from worker.app.schedules import Schedules
 from worker.engine.cost_estimator import CostEstimator
@@ -30,6 +31,7 @@ class UseCases:
     actions: Actions
     breakers: BreakerActions
     erasure: PayloadErasure
+    edits: JobEdits
     evidence: EvidenceActions
     bulk: BulkActions
     estimator: CostEstimator

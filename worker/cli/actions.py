@@ -1,7 +1,7 @@
 """Operator actions: on jobs or holds by id, or on every job that a filter matches."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -60,14 +60,22 @@ def act_on_ids(
     The command ends at once where the API cannot be reached.
     """
 
+    async def act_on_one(api: "ApiClient", name: str) -> str:
+        if dry_run:
+            return _dry_run_text((await api.get(path, name)).doc, action, body)
+        return _result_text(await api.post(path, name, action, body=body))
+
+    act_on_each_id(ids, act_on_one)
+
+
+def act_on_each_id(ids: Sequence[str], act: "Callable[[ApiClient, str], Awaitable[str]]") -> None:
+    """Call `act` for each id and print one line for each, as `act_on_ids`."""
+
     async def act_on_each(api: "ApiClient") -> bool:
         are_all_done = True
         for name in ids:
             try:
-                if dry_run:
-                    result = _dry_run_text((await api.get(path, name)).doc, action, body)
-                else:
-                    result = _result_text(await api.post(path, name, action, body=body))
+                result = await act(api, name)
             except CommandFailure as failure:
                 if failure.exit_code != ExitCode.FAILED:
                     raise

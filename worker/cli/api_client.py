@@ -74,6 +74,10 @@ class ApiClient:
         """Set, once."""
         return await self._call("PUT", path, {}, body, CALL_TIMEOUT_S)
 
+    async def patch(self, *path: str, body: Doc) -> ApiResponse:
+        """Change, once."""
+        return await self._call("PATCH", path, {}, body, CALL_TIMEOUT_S)
+
     async def delete(self, *path: str, body: Doc) -> ApiResponse:
         """Undo, once."""
         return await self._call("DELETE", path, {}, body, CALL_TIMEOUT_S)

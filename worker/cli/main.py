@@ -47,7 +47,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "schedules": CommandEntry(
             "commands.schedules", "Recurring jobs: list, show, set, run, enable, disable, remove."
         ),
-        "jobs": CommandEntry("commands.jobs", "List, show, explain, cancel and park jobs."),
+        "jobs": CommandEntry("commands.jobs", "List, show, explain, edit, cancel and park jobs."),
     },
     "Waiting for an operator": {
         "parked": CommandEntry("commands.parked", "Parked jobs: list, group, release, resolve."),

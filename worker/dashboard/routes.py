@@ -22,6 +22,7 @@ from worker.dashboard.pages.budgets import budgets_page, remove_budget, set_budg
 from worker.dashboard.pages.bulk import background_bulk_page, preview_bulk, start_bulk
 from worker.dashboard.pages.callbacks import callbacks_page, resend_from_page
 from worker.dashboard.pages.credits import credits_page
+from worker.dashboard.pages.edit_job import edit_job_from_page
 from worker.dashboard.pages.enqueue_similar import enqueue_similar, enqueue_similar_page
 from worker.dashboard.pages.holds import holds_page, pause_scope, release_hold
 from worker.dashboard.pages.job import job_file, job_page
@@ -93,6 +94,7 @@ PAGES: Final = (
     PageRoute(
         "POST", "/jobs/{id}/actions/{action}", run_job_action, ("POST /v1/jobs/{id}/cancel",)
     ),
+    PageRoute("POST", "/jobs/{id}/edit", edit_job_from_page, ("PATCH /v1/jobs/{id}",)),
     PageRoute("POST", "/jobs/{id}/erase", erase_job, ("DELETE /v1/jobs/{id}/payloads",)),
     PageRoute("POST", "/holds", pause_scope, ("POST /v1/holds",)),
     PageRoute("POST", "/holds/{id}/release", release_hold, ("POST /v1/holds/{id}/release",)),

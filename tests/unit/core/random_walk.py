@@ -33,6 +33,7 @@ from jobs.outcomes import (
 )
 from jobs.start_by import is_expired
 from jobs.states import State
+from jobs.transitions import JobEdit
 from worker.provider.knouds.error_rows import ERROR_RULES
 
 LEASE_S: Final = 30.0
@@ -219,7 +220,8 @@ def _operator_actions(job: Job, now: float) -> OperatorActions:
     }
     match job.state:
         case State.QUEUED | State.SCHEDULED | State.RETRYING:
-            return cancel | {"park_manual": lambda: transitions.park_manual(job, now, by="ann")}
+            parking = {"park_manual": lambda: transitions.park_manual(job, now, by="ann")}
+            return cancel | parking | _edits(job, now)
         case State.SUBMITTING if job.sent_at is None:
             return cancel | ask
         case State.SUBMITTING | State.RUNNING:
@@ -229,7 +231,11 @@ def _operator_actions(job: Job, now: float) -> OperatorActions:
         case State.PARKED:
             return _actions_on_the_parked(job, now, cancel, ask)
         case State.DEAD:
-            return _discard(job, now) | {"requeue": lambda: transitions.requeue(job, now, by="ann")}
+            return (
+                _discard(job, now)
+                | _edits(job, now)
+                | {"requeue": lambda: transitions.requeue(job, now, by="ann")}
+            )
         case State.CANCELLING | State.SUCCEEDED | State.CANCELLED:
             return {}
         case _:
@@ -251,7 +257,19 @@ def _actions_on_the_parked(
         return release | resolve | ask | _discard(job, now)
     if job.parked_as == UNCERTAIN:
         return resolve | cancel | _discard(job, now)
-    return release | passing | cancel | _discard(job, now)
+    return release | passing | cancel | _discard(job, now) | _edits(job, now)
+
+
+def _edits(job: Job, now: float) -> OperatorActions:
+    """Other tags and another priority; where it waits for a time, or could, another one."""
+    if job.awaits_finding:
+        return {}
+    other = JobEdit(priority=job.priority + 1, tags=() if job.tags else ("z",))
+    found: OperatorActions = {"edited": lambda: transitions.edit(job, now, other, by="ann")}
+    if job.state in (State.SCHEDULED, State.QUEUED):
+        later = JobEdit(run_at=now + 20)
+        found["reschedule"] = lambda: transitions.edit(job, now, later, by="ann")
+    return found
 
 
 def _discard(job: Job, now: float) -> OperatorActions:

@@ -30,6 +30,8 @@ scheduled   promote          queued      clock              its due time has pas
 scheduled   cancel           cancelled   operator           nothing was sent
 scheduled   expire           cancelled   clock              not sent by its start_by
 queued      expire           cancelled   clock              not sent by its start_by
+scheduled   reschedule       scheduled   operator           another time
+queued      reschedule       scheduled   operator           a time in the future
 retrying    expire           cancelled   clock              not sent by its start_by
 scheduled   park_manual      parked      operator
 scheduled   dead_letter      dead        worker             it makes the worker raise
@@ -127,6 +129,9 @@ BUDGET_STATUS = BudgetStatus(
 CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.PROMOTE: lambda job: transitions.promote(job, NOW),
     Transition.EXPIRE: lambda job: transitions.expire(changed(job, start_by=NOW), NOW),
+    Transition.RESCHEDULE: lambda job: transitions.edit(
+        job, NOW, transitions.JobEdit(run_at=NOW + 500), by="ann"
+    ),
     Transition.ADMIT: lambda job: transitions.admit(
         job, NOW, submit_token="h", lease_until=NOW, opening_hold_ids=()
     ),

@@ -13,6 +13,7 @@ from worker.api.context import context_of, current_actor
 from worker.api.edge.bodies import BodyKind
 from worker.api.edge.responses import expect_payloads
 from worker.api.handlers.jobs import load_path_job, path_job_id
+from worker.api.models.job_edits import EditBody
 from worker.api.models.jobs import NO_GATES, NO_PAYLOADS, job_response
 from worker.api.models.requests import ActionBody, ErasureBody, RequeueBody, ResolveBody
 from worker.api.models.response import json_response
@@ -65,6 +66,13 @@ async def resolve_job(request: web.Request) -> web.Response:
         action, job_id, current_actor(body.note), execution_id=body.execution_id or ""
     )
     return await _job_response(request, job)
+
+
+async def edit_job(request: web.Request) -> web.Response:
+    """Change priority, tags or times of a job that is not at the provider; absent fields stay."""
+    body = await read_body(request, EditBody)
+    edits, actor = context_of(request).use_cases.edits, current_actor(body.note)
+    return await _job_response(request, await edits.edit(path_job_id(request), body.edit, actor))
 
 
 async def erase_job_payloads(request: web.Request) -> web.Response:

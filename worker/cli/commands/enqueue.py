@@ -1,7 +1,5 @@
 """`enqueue`: one job, and with `--wait` its result."""
 
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -10,8 +8,9 @@ from jobs.states import SETTLED_OR_PARKED
 from worker.cli.client_session import STATUS_ENQUEUED, call_api
 from worker.cli.exit_codes import CommandExit, ExitCode
 from worker.cli.inputs import SOURCES, read_object
+from worker.cli.moments import parse_future, parse_start_by
 from worker.cli.options import KINDS, as_json, parse_with
-from worker.cli.text import Doc, command_line, parse_duration, parse_moment, sanitize
+from worker.cli.text import Doc, command_line, parse_duration, sanitize
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient, ApiResponse
@@ -23,21 +22,6 @@ LONG_POLL_S: Final = 30
 UNCONFIRMED: Final = (
     " (unconfirmed: too few replicas have it yet; the same call with its --id asks anew)"
 )
-
-
-def parse_future(text: str) -> str:
-    """A time as RFC 3339; local where it names no zone."""
-    if text[-1:] in tuple("smhd") or text.isdigit():
-        raise ValueError(f"{text!r} is a duration: use --delay")
-    return parse_moment(text, time.time())
-
-
-def parse_start_by(text: str) -> str:
-    """A time as RFC 3339, local where it names no zone; or that after a duration from now."""
-    if text[-1:] not in tuple("smhd") and not text.isdigit():
-        return parse_moment(text, time.time())
-    moment = datetime.fromtimestamp(time.time() + parse_duration(text), UTC)
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 @click.command(short_help="Enqueue one job; --wait for its result.")

@@ -1,4 +1,4 @@
-"""`jobs`: list, show, explain, cancel, park and erase."""
+"""`jobs`: list, show, explain, edit, cancel, park and erase."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,20 +6,20 @@ import click
 
 from jobs.texts import pluralize
 from worker.cli import options
-from worker.cli.actions import act_on_ids, act_on_jobs
+from worker.cli.actions import act_on_each_id, act_on_ids, act_on_jobs
 from worker.cli.client_session import call_api
 from worker.cli.documents import show_document
-from worker.cli.exit_codes import CommandExit, CommandFailure, ExitCode
+from worker.cli.moments import parse_run_at, parse_start_by
 from worker.cli.next_steps import UNCERTAIN
-from worker.cli.text import Doc, sanitize
+from worker.cli.text import Doc
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient, ApiResponse
 
 
-@click.group(short_help="List, show, explain, cancel and park jobs.")
+@click.group(short_help="List, show, explain, edit, cancel and park jobs.")
 def jobs() -> None:
-    """List, show, explain, cancel and park jobs."""
+    """List, show, explain, edit, cancel and park jobs."""
 
 
 @jobs.command()
@@ -89,22 +89,45 @@ def erase(*, job_ids: tuple[str, ...], force: bool, note: str, yes: bool) -> Non
     if not yes:
         click.confirm(f"Erase the payloads of {pluralize(len(job_ids), 'job')}?", abort=True)
 
-    async def erase_each(api: "ApiClient") -> bool:
-        are_all_done = True
-        for job_id in job_ids:
-            try:
-                await api.delete("jobs", job_id, "payloads", body={"note": note, "force": force})
-            except CommandFailure as failure:
-                if failure.exit_code != ExitCode.FAILED:
-                    raise
-                click.echo(f"{sanitize(job_id)}: {failure.message}", err=True)
-                are_all_done = False
-            else:
-                click.echo(f"{sanitize(job_id)}: erased")
-        return are_all_done
+    async def erase_one(api: "ApiClient", job_id: str) -> str:
+        await api.delete("jobs", job_id, "payloads", body={"note": note, "force": force})
+        return "erased"
 
-    if not call_api(erase_each):
-        raise CommandExit(ExitCode.FAILED)
+    act_on_each_id(job_ids, erase_one)
+
+
+@jobs.command()
+@click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
+@click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.")
+@click.option("--tag", "tags", multiple=True, help="Repeatable: all its tags from now on.")
+@click.option("--no-tags", is_flag=True, help="Take its tags away.")
+@click.option(
+    "--run-at",
+    metavar="WHEN",
+    callback=options.parse_with(parse_run_at),
+    help="Run at or after this time; now, or 30m from now.",
+)
+@click.option(
+    "--start-by",
+    metavar="WHEN",
+    callback=options.parse_with(parse_start_by),
+    help="Cancel it unless it is sent by then; none takes that away.",
+)
+@options.note
+def edit(*, job_ids: tuple[str, ...], tags: tuple[str, ...], no_tags: bool, **given: Any) -> None:
+    """Change priority, tags or times of jobs that are not at the provider."""
+    if tags and no_tags:
+        raise click.UsageError("give --tag or --no-tags, not both")
+    body: Doc = {name: value for name, value in given.items() if value is not None}
+    if tags or no_tags:
+        body["tags"] = list(tags)
+    if set(body) <= {"note"}:
+        raise click.UsageError("give --priority, --tag, --no-tags, --run-at or --start-by")
+
+    async def edit_one(api: "ApiClient", job_id: str) -> str:
+        return f"edited, {(await api.patch('jobs', job_id, body=body)).doc['state']}"
+
+    act_on_each_id(job_ids, edit_one)
 
 
 @jobs.command()

@@ -15,6 +15,7 @@ from worker.api.models.jobs import WAITING_STATES
 from worker.api.problems import Problem
 from worker.app.action_table import ACTION_TABLE, PayloadAction
 from worker.dashboard.page_request import PageRequest
+from worker.dashboard.pages.edit_job import edit_fields
 from worker.dashboard.views.available_actions import EffectContext, available_actions
 from worker.dashboard.views.media import media_of
 from worker.dashboard.views.payloads import missing_text, payload_of
@@ -59,6 +60,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         result=payload_of(payloads.result) if sees_payloads else None,
         has_result=payloads.result is not None,
         result_problem=missing_text(payloads.result_problem),
+        edited=edit_fields(job) if page_request.principal.may_operate and not is_newer(job) else {},
         erasure=_erasure_text(job, payloads) if page_request.principal.may_operate else "",
         media=media_of(payloads.result, page_request.context.media_policy) if sees_payloads else (),
         eta=(await queries.etas([job])).get(job.id),

@@ -80,6 +80,8 @@ _EVENT_LABELS: Final = {
     "succeed": "Succeeded",
     "retry": "Failed, will retry",
     "dead_letter": "Dead-lettered",
+    "reschedule": "Given another time by an operator",
+    "edited": "Edited by an operator",
     "expire": "Not sent by its start_by, so it is cancelled",
     "park_refused": "Parked: refused by the provider",
     "park_uncertain": "Parked: outcome unknown",
