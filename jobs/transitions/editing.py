@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -112,7 +112,7 @@ def _text(value: object) -> str:
         case None | ():
             return "none"
         case tuple():
-            return ", ".join(map(str, value))
+            return ", ".join(map(str, cast("tuple[object, ...]", value)))
         case float():
             return _time_text(value)
         case _:

@@ -24,7 +24,7 @@ async def test_the_document_is_valid_openapi_and_served(api: CheckedApi) -> None
 
 VERBS: Final = re.compile(
     r"add|cancel|check|create|disable|discard|drain|enable|enqueue|erase|explain|export|forecast|get|list|park"
-    r"|patch|pause|preview|probe|put|receive|release|remove|requeue|resend|reset|resolve|restore"
+    r"|edit|patch|pause|preview|probe|put|receive|release|remove|requeue|resend|reset|resolve|restore"
     r"|resubmit|resume|revoke|run|seal|set|stop|stream|test|turn|undo|update|wait"
 )
 """What an operation id begins with: it is the name of a method of the clients."""

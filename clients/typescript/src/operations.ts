@@ -7,6 +7,7 @@ export const OPERATIONS = {
   enqueue_jobs: ["POST", "/v1/jobs/bulk", true],
   preview_job: ["POST", "/v1/jobs/dry-run", true],
   get_job: ["GET", "/v1/jobs/{id}", true],
+  edit_job: ["PATCH", "/v1/jobs/{id}", false],
   explain_job: ["GET", "/v1/jobs/{id}/why", true],
   wait_for_job: ["GET", "/v1/jobs/{id}/wait", true],
   cancel_job: ["POST", "/v1/jobs/{id}/cancel", false],

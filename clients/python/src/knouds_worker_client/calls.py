@@ -277,6 +277,46 @@ class Calls:
         )
         return answer
 
+    def edit_job(
+        self,
+        id: str,
+        *,
+        note: str | None = None,
+        priority: int | None = None,
+        tags: list[str] | None = None,
+        run_at: str | None = None,
+        start_by: str | None = None,
+    ) -> models.Job:
+        """Change priority, tags or times of a job that is not at the provider; absent fields
+        stay.
+
+        Needs a token of the role `operate` or above.
+
+        note: a string of at most 1000 characters, kept in the audit log
+        priority: a whole number from -100 to 100, higher first
+        tags: all its tags, at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -
+        run_at: when to run it, an RFC 3339 time with a zone, or "now"
+        start_by: until when it may be sent, an RFC 3339 time with a zone, or "none":
+        whenever that is.
+        """
+        answer: models.Job = decode(
+            models.Job,
+            self._send(
+                Request(
+                    "PATCH",
+                    path("/v1/jobs/{id}", id=id),
+                    body={
+                        "note": note,
+                        "priority": priority,
+                        "tags": tags,
+                        "run_at": run_at,
+                        "start_by": start_by,
+                    },
+                )
+            ),
+        )
+        return answer
+
     def explain_job(self, id: str) -> models.Why:
         """What keeps a job from running.
 
@@ -1658,6 +1698,46 @@ class AsyncCalls:
         answer: models.Job = decode(
             models.Job,
             await self._send(Request("GET", path("/v1/jobs/{id}", id=id), is_repeatable=True)),
+        )
+        return answer
+
+    async def edit_job(
+        self,
+        id: str,
+        *,
+        note: str | None = None,
+        priority: int | None = None,
+        tags: list[str] | None = None,
+        run_at: str | None = None,
+        start_by: str | None = None,
+    ) -> models.Job:
+        """Change priority, tags or times of a job that is not at the provider; absent fields
+        stay.
+
+        Needs a token of the role `operate` or above.
+
+        note: a string of at most 1000 characters, kept in the audit log
+        priority: a whole number from -100 to 100, higher first
+        tags: all its tags, at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -
+        run_at: when to run it, an RFC 3339 time with a zone, or "now"
+        start_by: until when it may be sent, an RFC 3339 time with a zone, or "none":
+        whenever that is.
+        """
+        answer: models.Job = decode(
+            models.Job,
+            await self._send(
+                Request(
+                    "PATCH",
+                    path("/v1/jobs/{id}", id=id),
+                    body={
+                        "note": note,
+                        "priority": priority,
+                        "tags": tags,
+                        "run_at": run_at,
+                        "start_by": start_by,
+                    },
+                )
+            ),
         )
         return answer
 

@@ -777,6 +777,22 @@ class Document:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EditBody:
+    """New values of some fields of a job; fields that are absent or null stay."""
+
+    note: str | None = None
+    """a string of at most 1000 characters, kept in the audit log."""
+    priority: int | None = None
+    """a whole number from -100 to 100, higher first."""
+    tags: list[str] | None = None
+    """all its tags, at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -."""
+    run_at: str | None = None
+    """when to run it, an RFC 3339 time with a zone, or "now"."""
+    start_by: str | None = None
+    """until when it may be sent, an RFC 3339 time with a zone, or "none": whenever that is."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class End:
     """The data of an event `end`, the last one: the token or login has ended, or was changed."""
 
