@@ -35,12 +35,16 @@ class McpSite:
     """A tag that no other test uses."""
 
     @asynccontextmanager
-    async def client(self, role: str = "operate", url: str = "") -> AsyncGenerator["ToolClient"]:
+    async def client(
+        self, role: str = "operate", url: str = "", *, mode: str = "auto"
+    ) -> AsyncGenerator["ToolClient"]:
         """A client of the tools over HTTP, with the token of a role."""
         headers = {"Authorization": f"Bearer {SECRETS[role]}"} if role else {}
         async with (
             httpx2.AsyncClient(headers=headers, timeout=30) as http,
-            Client(streamable_http_client(url or self.tools_url, http_client=http)) as opened,
+            Client(
+                streamable_http_client(url or self.tools_url, http_client=http), mode=mode
+            ) as opened,
         ):
             yield ToolClient(opened)
 

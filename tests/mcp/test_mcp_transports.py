@@ -10,7 +10,10 @@ import pytest
 from mcp import Client
 
 from tests.cli.command_runner import Program, call, command_line, environ
+from tests.cli.conftest import CannedServer, answering
 from tests.mcp.mcp_site import SECRETS, McpSite, ToolClient, stdio_server
+
+__all__ = ["answering"]
 
 PING: Final = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 ACCEPT: Final = {"Accept": "application/json, text/event-stream"}
@@ -113,6 +116,30 @@ def test_another_address_is_served_only_under_names_and_with_tokens(
     done = call(*words, cwd=tmp_path, KNOUDS_API_URL=site.api_url)
     assert done.returncode == 2
     assert "--allowed-host" in done.stderr
+
+
+async def test_another_address_needs_a_token_and_its_name(site: McpSite, tmp_path: Path) -> None:
+    words = ("mcp", "--transport", "http", "--port", "0", "--host", "127.0.0.2")
+    named = (*words, "--allowed-host", "mcp.example")
+    server = Program(*named, cwd=tmp_path, KNOUDS_API_URL=site.api_url)
+    try:
+        url = server.until(r"MCP at (\S+)")[1]
+        assert (await status(url, Host="mcp.example"))[0] == 401
+        assert (await status(url, Host="mcp.example", **OPERATOR))[0] == 200
+        assert (await status(url, Host="other.example", **OPERATOR))[0] == 421
+    finally:
+        assert server.end() == 0, server.output
+    assert "Invalid" not in server.output
+
+
+def test_an_api_without_tokens_is_not_opened_to_other_machines(
+    answering: CannedServer, tmp_path: Path
+) -> None:
+    url = answering(200, '{"name": "local", "role": "operate", "operations": []}')
+    words = ("mcp", "--transport", "http", "--port", "0", "--host", "127.0.0.2")
+    done = call(*words, "--allowed-host", "mcp.example", cwd=tmp_path, KNOUDS_API_URL=url)
+    assert done.returncode == 1
+    assert "takes calls without a token, so only this machine may be served" in done.stderr
 
 
 # The extra.

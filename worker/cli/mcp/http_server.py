@@ -29,6 +29,8 @@ from worker.cli.text import PROGRAM
 
 PATH: Final = "/mcp"
 
+EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104  compared, not bound
+
 MAX_BODY_BYTES: Final = 2 << 20
 MAX_REQUESTS: Final = 200
 """At a time; more are answered with 503."""
@@ -44,7 +46,7 @@ UNAUTHORIZED: Final = 401
 
 def security_of(options: McpHttpOptions, port: int) -> TransportSecuritySettings:
     """What is checked of the headers `Host` and `Origin` by a server that listens on `port`."""
-    own = [f"{in_url(name)}:{port}" for name in (*LOOPBACK, options.host)]
+    own = [f"{in_url(name)}:{port}" for name in (*LOOPBACK, options.host) if name not in EVERYWHERE]
     return TransportSecuritySettings(
         allowed_hosts=[*own, *options.hosts],
         allowed_origins=[*(f"http://{name}" for name in own), *options.origins],
@@ -83,7 +85,7 @@ async def serve(
         transport_security=security,
     )
     config = uvicorn.Config(
-        GuardedApp(app, api, security),
+        GuardedApp(app, api, security, needs_token=not options.is_loopback),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -113,10 +115,17 @@ class GuardedApp:
     """An ASGI application behind the checks of host, origin and token."""
 
     def __init__(
-        self, app: ASGIApp, api: ApiConnector, security: TransportSecuritySettings
+        self,
+        app: ASGIApp,
+        api: ApiConnector,
+        security: TransportSecuritySettings,
+        *,
+        needs_token: bool,
     ) -> None:
         self._app = app
         self._api = api
+        self._needs_token = needs_token
+        """Whether to refuse callers without one, whatever the API says."""
         self._security = TransportSecurityMiddleware(security)
         self._trusted: dict[str, float] = {}
         """Digest of a token that the API took → until when it is not asked again."""
@@ -132,6 +141,8 @@ class GuardedApp:
         if refusal := await self._security.validate_request(request, is_post=False):
             return refusal
         token = _bearer(request.headers)
+        if token is None and self._needs_token:
+            return _unauthorized("send a token of the API as `Authorization: Bearer <secret>`")
         digest, now = caller_of(token), time.monotonic()
         if self._trusted.get(digest, 0.0) > now:
             return None
@@ -139,9 +150,9 @@ class GuardedApp:
             async with self._api.session(token) as http:
                 await ApiClient(http, self._api.base_url).get("whoami")
         except RequestRefused as failure:
-            is_unknown = failure.status == UNAUTHORIZED
-            headers = {"WWW-Authenticate": f'Bearer realm="{PROGRAM}"'} if is_unknown else {}
-            return PlainTextResponse(failure.message + "\n", failure.status, headers)
+            if failure.status == UNAUTHORIZED:
+                return _unauthorized(failure.message)
+            return PlainTextResponse(failure.message + "\n", failure.status)
         except CommandFailure as failure:
             return PlainTextResponse(failure.message + "\n", 503)
         while len(self._trusted) >= MAX_TRUSTED:
@@ -149,6 +160,11 @@ class GuardedApp:
         self._trusted.pop(digest, None)
         self._trusted[digest] = now + TRUST_S
         return None
+
+
+def _unauthorized(message: str) -> Response:
+    headers = {"WWW-Authenticate": f'Bearer realm="{PROGRAM}"'}
+    return PlainTextResponse(message + "\n", UNAUTHORIZED, headers)
 
 
 def _bearer(headers: Headers) -> str | None:

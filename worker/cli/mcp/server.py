@@ -24,7 +24,7 @@ from worker.cli.mcp.calls import ApiConnector, ToolCall, caller_of
 from worker.cli.mcp.confirmations import Confirmations
 from worker.cli.mcp.options import ToolLevel
 from worker.cli.mcp.reads import PART
-from worker.cli.mcp.tools import TOOLS_BY_NAME, ToolRow, offered
+from worker.cli.mcp.tools import TOOLS_BY_NAME, ToolRow, listed, offered
 from worker.cli.text import PROGRAM, Doc
 
 INSTRUCTIONS: Final = """\
@@ -67,7 +67,7 @@ class ToolServer:
             except CommandFailure as failure:
                 raise MCPError(INVALID_PARAMS, failure.message) from None
         rows = offered(self._config.levels, caller["operations"])
-        return ListToolsResult(tools=[row.listed for row in rows])
+        return ListToolsResult(tools=[listed(row.name) for row in rows])
 
     async def call_tool(
         self, context: RequestContext, params: CallToolRequestParams
@@ -103,9 +103,15 @@ def build_server(config: McpConfig, api: ApiConnector) -> Server[Any]:
         version=version(PROGRAM),
         title="Jobs on Knouds",
         instructions=INSTRUCTIONS,
+        get_tool_input_schema=_input_schema,
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
     )
+
+
+def _input_schema(name: str) -> Doc | None:
+    """What the SDK checks headers against; without it, it would list the tools for each call."""
+    return listed(name).input_schema if name in TOOLS_BY_NAME else None
 
 
 def _answered(found: Doc) -> CallToolResult:

@@ -1,10 +1,12 @@
 """Runs the server until its client or an operator ends it."""
 
+import logging
+
 import aiohttp
 import click
 from mcp.server.stdio import stdio_server
 
-from worker.cli.api_client import ApiClient
+from worker.cli.api_client import ApiClient, RequestRefused
 from worker.cli.exit_codes import CommandFailure
 from worker.cli.mcp import http_server
 from worker.cli.mcp.calls import ApiConnector
@@ -23,6 +25,8 @@ async def serve_stdio(base_url: str, token: str | None, levels: frozenset[ToolLe
 
 async def serve_http(base_url: str, levels: frozenset[ToolLevel], options: McpHttpOptions) -> None:
     """Serve any number of clients over HTTP, each with its own token."""
+    for noisy in ("mcp", "uvicorn"):  # a line for each request that anybody sends
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     async with aiohttp.TCPConnector() as connector:
         api = ApiConnector(base_url, connector)
         if not options.is_loopback:
@@ -39,8 +43,10 @@ async def _require_tokens(api: ApiConnector) -> None:
     try:
         async with api.session(None) as session:
             await ApiClient(session, api.base_url).get("whoami")
-    except CommandFailure:
-        return
+    except RequestRefused as failure:
+        if failure.status == http_server.UNAUTHORIZED:
+            return
+        raise
     raise CommandFailure(
         f"the API at {api.base_url} takes calls without a token, so only this machine may be"
         " served: set KNOUDS_API_TOKENS for the API, or omit --host"

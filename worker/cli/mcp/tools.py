@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from mcp_types import Tool, ToolAnnotations
@@ -36,24 +37,25 @@ class ToolRow:
         """The operations of the API that a token must be allowed to call."""
         return frozenset((self.name, *self.operations))
 
-    @property
-    def listed(self) -> Tool:
-        """The tool as a client sees it."""
-        is_reading = self.level is ToolLevel.READ
-        return Tool(
-            name=self.name,
-            title=self.title,
-            description=self.description,
-            input_schema=arguments.input_schema(self.arguments),
-            output_schema=self.answer,
-            annotations=ToolAnnotations(
-                title=self.title,
-                read_only_hint=is_reading,
-                destructive_hint=self.is_destructive,
-                idempotent_hint=True,
-                open_world_hint=self.is_sending,
-            ),
-        )
+
+@cache
+def listed(name: str) -> Tool:
+    """A tool as a client sees it."""
+    row = TOOLS_BY_NAME[name]
+    return Tool(
+        name=row.name,
+        title=row.title,
+        description=row.description,
+        input_schema=arguments.input_schema(row.arguments),
+        output_schema=row.answer,
+        annotations=ToolAnnotations(
+            title=row.title,
+            read_only_hint=row.level is ToolLevel.READ,
+            destructive_hint=row.is_destructive,
+            idempotent_hint=True,
+            open_world_hint=row.is_sending,
+        ),
+    )
 
 
 _CONFIRM: Final = (
