@@ -1,12 +1,16 @@
 """Confirmation tokens, bounds and marks, without a server."""
 
 import doctest
+import json
 from types import ModuleType
 
 import pytest
 
+from tests.cli.conftest import CannedServer, answering
+from worker.cli.api_client import open_client
 from worker.cli.mcp import actions, bounds, untrusted
 from worker.cli.mcp.bounds import MAX_ANSWER_CHARS, MAX_CUTS, MAX_ITEMS, Cutter, value_at
+from worker.cli.mcp.calls import ToolCall
 from worker.cli.mcp.confirmations import (
     MAX_TOKENS,
     VALID_S,
@@ -14,6 +18,9 @@ from worker.cli.mcp.confirmations import (
     Confirmations,
 )
 from worker.cli.mcp.reads import derived_id
+from worker.cli.text import Doc
+
+__all__ = ["answering"]
 
 
 @pytest.mark.parametrize("module", [actions, bounds, untrusted], ids=lambda one: one.__name__)
@@ -95,3 +102,21 @@ def test_a_derived_id_is_of_the_content_and_the_key() -> None:
     assert derived_id(request, None) == derived_id(same, None)
     others = [derived_id(request, "k"), derived_id({**request, "inputs": {"a": 1}}, None)]
     assert len({derived_id(request, None), *others}) == 3
+
+
+async def test_an_action_names_the_jobs_that_its_dry_run_saw(answering: CannedServer) -> None:
+    """So a job that comes between the last check and the action is left alone."""
+    counts = {"matched": 2, "done": 2, "skipped": 0, "failed": 0, "est_cost": 1.0}
+    url = answering(200, json.dumps({**counts, "ids": ["a", "b"], "dry_run": True}))
+
+    async def report(waited_s: float, of_s: float, sentence: str) -> None:
+        del waited_s, of_s, sentence
+
+    async with open_client(url, None) as api:
+        call = ToolCall(api, "me", Confirmations(), report)
+        wanted: Doc = {"filter": {"all": True}, "note": "because"}
+        token = (await actions.discard_jobs(call, wanted))["confirm"]
+        assert (await actions.discard_jobs(call, {**wanted, "confirm": token}))["outcome"] == "done"
+    dry, again, act = [body for _, body in answering.requests]
+    assert dry == again == {"filter": {"all": True}, "dry_run": True, "list_ids": True}
+    assert act == {"filter": {"ids": ["a", "b"]}, "limit": 2, "note": "because (over MCP)"}

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import httpx2
 import pytest
 from mcp import Client
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from tests.cli.command_runner import Program, call, command_line, environ
 from tests.cli.conftest import CannedServer, answering
 from tests.mcp.mcp_site import SECRETS, McpSite, ToolClient, stdio_server
+from worker.cli.mcp.calls import ApiConnector
+from worker.cli.mcp.http_server import GuardedApp, security_of
+from worker.cli.mcp.options import McpHttpOptions
 
 __all__ = ["answering"]
 
@@ -65,6 +71,7 @@ async def status(url: str, method: str = "POST", **headers: str) -> tuple[int, s
 async def test_another_host_or_origin_is_refused(site: McpSite, method: str) -> None:
     url = site.tools_url
     assert (await status(url, method, Host="evil.example", **OPERATOR))[0] == 421
+    assert (await status(url, method, Host="evil.example"))[0] == 421, "before a token is asked for"
     port = url.rpartition(":")[2].partition("/")[0]
     assert (await status(url, method, Host=f"evil.example:{port}", **OPERATOR))[0] == 421
     assert (await status(url, method, Origin="https://evil.example", **OPERATOR))[0] == 403
@@ -98,7 +105,7 @@ async def test_a_caller_without_a_token_of_its_own_is_refused(
 
 async def test_the_token_of_the_process_is_no_callers(site: McpSite, tmp_path: Path) -> None:
     words = ("mcp", "--transport", "http", "--port", "0", "--url", site.api_url)
-    server = Program(*words, cwd=tmp_path, KNOUDS_API_TOKEN=SECRETS["operate"])
+    server = Program(*words, "--allow-actions", cwd=tmp_path, KNOUDS_API_TOKEN=SECRETS["operate"])
     try:
         url = server.until(r"MCP at (\S+)")[1]
         assert (await status(url))[0] == 401
@@ -130,6 +137,23 @@ async def test_another_address_needs_a_token_and_its_name(site: McpSite, tmp_pat
     finally:
         assert server.end() == 0, server.output
     assert "Invalid" not in server.output
+
+
+async def test_other_machines_send_a_token_even_if_the_api_needs_none_any_more(
+    answering: CannedServer,
+) -> None:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("served")(scope, receive, send)
+
+    url = answering(200, '{"name": "local", "role": "operate", "operations": []}')
+    security = security_of(McpHttpOptions("127.0.0.2", 8765), 8765)
+    async with aiohttp.TCPConnector() as connector:
+        api = ApiConnector(url, connector)
+        for needs_token, found in ((True, 401), (False, 200)):
+            app = GuardedApp(served, api, security, needs_token=needs_token)
+            transport = httpx2.ASGITransport(app)
+            async with httpx2.AsyncClient(transport=transport) as http:
+                assert (await http.post("http://127.0.0.2:8765/mcp")).status_code == found
 
 
 def test_an_api_without_tokens_is_not_opened_to_other_machines(
