@@ -27,7 +27,7 @@ _HELD_BY: Final = _named("hold_id scope code action action_url")
 
 JOB: Final = _named(
     "id tenant kind target account state priority mode attempt max_attempts cost estimate"
-    " created_at scheduled_for submitted_at eta eta_late finished_at updated_at finding"
+    " created_at scheduled_for start_by submitted_at eta eta_late finished_at updated_at finding"
     " payloads_hidden payload_problem durability est_cost waits_for_budget schedule",
     reason=_named("code http_status action action_url hold_id"),
     held_by=_HELD_BY,
