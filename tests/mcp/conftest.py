@@ -5,7 +5,7 @@ from collections.abc import Generator
 import pytest
 
 from tests.cli.command_runner import Program
-from tests.mcp.mcp_site import TOKENS, McpSite
+from tests.mcp.mcp_site import SECRETS, TOKENS, McpSite
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,9 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[str, 
     try:
         api_url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]
         words = ("mcp", "--transport", "http", "--port", "0", "--allow-enqueue", "--allow-actions")
-        tools = Program(*words, cwd=folder, KNOUDS_API_URL=api_url)
+        # Its own token is nobody's: a test sends none, and another one that of a lower role.
+        settings = {"KNOUDS_API_URL": api_url, "KNOUDS_API_TOKEN": SECRETS["operate"]}
+        tools = Program(*words, cwd=folder, **settings)
         try:
             yield api_url, tools.until(r"MCP at (\S+)")[1]
         finally:

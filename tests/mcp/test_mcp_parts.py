@@ -2,12 +2,14 @@
 
 import doctest
 import json
+import socket
 from types import ModuleType
 
 import pytest
 
 from tests.cli.conftest import CannedServer, answering
 from worker.cli.api_client import open_client
+from worker.cli.exit_codes import CommandFailure
 from worker.cli.mcp import actions, bounds, untrusted
 from worker.cli.mcp.bounds import MAX_ANSWER_CHARS, MAX_CUTS, MAX_ITEMS, Cutter, value_at
 from worker.cli.mcp.calls import ToolCall
@@ -17,6 +19,8 @@ from worker.cli.mcp.confirmations import (
     ConfirmationRefused,
     Confirmations,
 )
+from worker.cli.mcp.http_server import listen
+from worker.cli.mcp.options import McpHttpOptions
 from worker.cli.mcp.reads import derived_id
 from worker.cli.text import Doc
 
@@ -43,7 +47,8 @@ def test_a_token_expires() -> None:
 def test_the_order_of_arguments_does_not_matter() -> None:
     tokens = Confirmations()
     token = tokens.issue("me", "act", {"a": 1, "b": {"c": 2, "d": 3}}, {}, now=0.0)
-    tokens.redeem(token, "me", "act", {"b": {"d": 3, "c": 2}, "a": 1, "confirm": token}, now=1.0)
+    sent = {"b": {"d": 3, "c": 2}, "a": 1, "confirm": token, "limit": None}
+    tokens.redeem(token, "me", "act", sent, now=1.0)
 
 
 def test_as_many_tokens_are_kept_as_there_is_room_for() -> None:
@@ -120,3 +125,12 @@ async def test_an_action_names_the_jobs_that_its_dry_run_saw(answering: CannedSe
     dry, again, act = [body for _, body in answering.requests]
     assert dry == again == {"filter": {"all": True}, "dry_run": True, "list_ids": True}
     assert act == {"filter": {"ids": ["a", "b"]}, "limit": 2, "note": "because (over MCP)"}
+
+
+def test_answers_over_http_wait_for_no_acknowledgement() -> None:
+    """Where the protocol is not named, asyncio leaves TCP_NODELAY off."""
+    with listen(McpHttpOptions("127.0.0.1", 0)) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
+        port = bound.getsockname()[1]
+        with pytest.raises(CommandFailure, match=r"cannot listen on 127\.0\.0\.1"):
+            listen(McpHttpOptions("127.0.0.1", port))

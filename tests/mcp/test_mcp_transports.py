@@ -9,15 +9,19 @@ import aiohttp
 import httpx2
 import pytest
 from mcp import Client
+from mcp.shared.exceptions import MCPError
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from tests.cli.command_runner import Program, call, command_line, environ
 from tests.cli.conftest import CannedServer, answering
 from tests.mcp.mcp_site import SECRETS, McpSite, ToolClient, stdio_server
+from worker.cli.exit_codes import CommandFailure
 from worker.cli.mcp.calls import ApiConnector
 from worker.cli.mcp.http_server import GuardedApp, security_of
-from worker.cli.mcp.options import McpHttpOptions
+from worker.cli.mcp.options import McpHttpOptions, ToolLevel
+from worker.cli.mcp.server import McpConfig, build_server
+from worker.cli.mcp.serving import serve_http
 
 __all__ = ["answering"]
 
@@ -26,11 +30,10 @@ ACCEPT: Final = {"Accept": "application/json, text/event-stream"}
 OPERATOR: Final = {"Authorization": f"Bearer {SECRETS['operate']}"}
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_client_over_stdio_acts_after_a_dry_run(site: McpSite, mode: str) -> None:
+async def test_a_client_over_stdio_acts_after_a_dry_run(site: McpSite) -> None:
     job_id = await site.parked()
     server = stdio_server(site.api_url, "--allow-actions")
-    async with Client(server, mode=mode) as client:
+    async with Client(server) as client:
         tools = ToolClient(client)
         assert "never" in (client.instructions or "")
         assert "enqueue_job" not in await tools.names()
@@ -41,7 +44,9 @@ async def test_a_client_over_stdio_acts_after_a_dry_run(site: McpSite, mode: str
 
 
 async def test_nothing_but_reading_is_open_by_default(site: McpSite) -> None:
-    async with Client(stdio_server(site.api_url, "--url", site.api_url)) as client:
+    """And a client of the protocol as it was before 2026 is served, too."""
+    server = stdio_server("http://127.0.0.1:9", "--url", site.api_url)
+    async with Client(server, mode="legacy") as client:
         tools = ToolClient(client)
         assert {"get_job", "get_stats"} <= await tools.names()
         assert not {"enqueue_job", "discard_jobs", "set_hold"} & await tools.names()
@@ -50,9 +55,14 @@ async def test_nothing_but_reading_is_open_by_default(site: McpSite) -> None:
 
 
 async def test_without_an_api_a_tool_says_where_it_was_expected() -> None:
-    async with Client(stdio_server("http://127.0.0.1:9")) as client:
-        refusal = await ToolClient(client).refusal("get_stats")
-        assert refusal.startswith("no API at http://127.0.0.1:9")
+    async with aiohttp.TCPConnector() as connector:
+        config = McpConfig(frozenset(ToolLevel), lambda _: None)
+        server = build_server(config, ApiConnector("http://127.0.0.1:9", connector))
+        async with Client(server) as client:
+            refusal = await ToolClient(client).refusal("get_stats")
+            assert refusal.startswith("no API at http://127.0.0.1:9")
+            with pytest.raises(MCPError, match="no API at"):
+                await client.list_tools()
 
 
 # Over HTTP.
@@ -103,19 +113,6 @@ async def test_a_caller_without_a_token_of_its_own_is_refused(
     assert "KNOUDS_API_TOKENS" in text
 
 
-async def test_the_token_of_the_process_is_no_callers(site: McpSite, tmp_path: Path) -> None:
-    words = ("mcp", "--transport", "http", "--port", "0", "--url", site.api_url)
-    server = Program(*words, "--allow-actions", cwd=tmp_path, KNOUDS_API_TOKEN=SECRETS["operate"])
-    try:
-        url = server.until(r"MCP at (\S+)")[1]
-        assert (await status(url))[0] == 401
-        async with site.client("watch", url) as tools:
-            assert "get_stats" in await tools.names()
-            assert "discard_jobs" not in await tools.names()
-    finally:
-        assert server.end() == 0, server.output
-
-
 def test_another_address_is_served_only_under_names_and_with_tokens(
     site: McpSite, tmp_path: Path
 ) -> None:
@@ -156,14 +153,13 @@ async def test_other_machines_send_a_token_even_if_the_api_needs_none_any_more(
                 assert (await http.post("http://127.0.0.2:8765/mcp")).status_code == found
 
 
-def test_an_api_without_tokens_is_not_opened_to_other_machines(
-    answering: CannedServer, tmp_path: Path
+async def test_an_api_without_tokens_is_not_opened_to_other_machines(
+    answering: CannedServer,
 ) -> None:
     url = answering(200, '{"name": "local", "role": "operate", "operations": []}')
-    words = ("mcp", "--transport", "http", "--port", "0", "--host", "127.0.0.2")
-    done = call(*words, "--allowed-host", "mcp.example", cwd=tmp_path, KNOUDS_API_URL=url)
-    assert done.returncode == 1
-    assert "takes calls without a token, so only this machine may be served" in done.stderr
+    options = McpHttpOptions("127.0.0.2", 0, ("mcp.example",))
+    with pytest.raises(CommandFailure, match="takes calls without a token, so only this machine"):
+        await serve_http(url, frozenset(), options)
 
 
 # The extra.

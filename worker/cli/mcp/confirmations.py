@@ -73,5 +73,7 @@ class Confirmations:
 
 
 def _digest(tool: str, arguments: Doc) -> str:
-    given = {name: value for name, value in arguments.items() if name != CONFIRM}
+    given = {
+        name: value for name, value in arguments.items() if name != CONFIRM and value is not None
+    }
     return hashlib.sha256(msgspec.json.encode([tool, given], order="deterministic")).hexdigest()

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from typing import Any, Final
 
 import uvicorn
@@ -61,7 +61,9 @@ def token_of_request(context: ServerRequestContext[Any, Any]) -> str | None:
 
 def listen(options: McpHttpOptions) -> socket:
     """A listening socket; raises `CommandFailure` where the address cannot be had."""
-    bound = socket(AF_INET6 if ":" in options.host else AF_INET, SOCK_STREAM)
+    family = AF_INET6 if ":" in options.host else AF_INET
+    # With the protocol named, asyncio sets TCP_NODELAY; without, each answer waits for 40 ms.
+    bound = socket(family, SOCK_STREAM, IPPROTO_TCP)
     bound.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
     try:
         bound.bind((options.host, options.port))
