@@ -27,7 +27,7 @@ from jobs.requests import JobRequest
 from jobs.states import SETTLED_OR_PARKED, Kind, State
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 RUNS: Final = 400
 KILLS: Final = 12

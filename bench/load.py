@@ -26,7 +26,7 @@ from jobs.states import Kind, State
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
 from worker.engine.services.poll_planner import TICK_S
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 WARM_UP: Final = 300
 INPUTS: Final = b'{"prompt":"x"}'

@@ -15,7 +15,7 @@ from jobs.requests import JobRequest
 from jobs.states import Kind, State
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 WARM_UP: Final = 1_000
 """Jobs before: one-time costs are paid by then."""

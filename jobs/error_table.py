@@ -226,6 +226,14 @@ ACTION_BUDGET: Final = (
     "Raise the limit of the budget, then release it (other jobs of its lane go on by themselves); "
     "or discard it"
 )
+ACTION_PARENT: Final = (
+    "A job that it waits for never succeeds: release it with inputs of its own to run it all the"
+    " same, or discard it"
+)
+ACTION_PARENT_RESULT: Final = (
+    "Its inputs take from a result what that does not have: release it with inputs of its own, or"
+    " discard it"
+)
 ACTION_MANUAL: Final = "Parked by an operator: release it when it may run"
 ACTION_OUTAGE: Final = (
     "Its target failed for longer than KNOUDS_OUTAGE_LIMIT_S, so the provider is to be asked. "

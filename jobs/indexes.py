@@ -26,6 +26,9 @@ class Index(StrEnum):
     # Watched: a service reads it and moves the job on.
     DUE = "due"
     """`scheduled` and `retrying`, by due time. Read by the scheduler."""
+    WAITING = "waiting"
+    """`waiting`, by when the jobs that they wait for are looked at next. Read by the dependency
+    keeper."""
     LANE = "lane"
     """`queued`, by lane, in queue order, those with a fair key first. Read by admission."""
     BYPASS = "pass"
@@ -61,6 +64,10 @@ class Index(StrEnum):
     BATCH_SETTLED = "batch-settled"
     """Jobs of a batch that have settled, in the order in which that was written: `commit.lua` gives
     the score, which is about the time (Unix seconds) and grows with each of them."""
+    CHILDREN = "children"
+    """Jobs that were enqueued to wait for a job, by that job."""
+    WAITING_CHILDREN = "waiting-children"
+    """Those of them that are `waiting`: the end of the job makes them due."""
     TENANT = "tenant"
     """Jobs of a tenant, by their creation time."""
     OPEN = "open"
@@ -99,13 +106,14 @@ class Index(StrEnum):
 
 
 WATCHED_INDEXES: Final = frozenset(
-    {Index.DUE, Index.LANE, Index.BYPASS, Index.BUDGET, Index.LEASE, Index.INFLIGHT}
+    {Index.DUE, Index.WAITING, Index.LANE, Index.BYPASS, Index.BUDGET, Index.LEASE, Index.INFLIGHT}
 )
 """Indexes that a service watches. An unfinished job is in exactly one of them, unless it waits for
 an operator."""
 
 UNNAMED_INDEXES: Final = (
     Index.DUE,
+    Index.WAITING,
     Index.BYPASS,
     Index.LEASE,
     Index.INFLIGHT,
@@ -154,6 +162,7 @@ def _permanent_entries(job: Job) -> list[IndexEntry]:
         found.append(IndexEntry(Index.BATCH, batch, job.created_at))
     if tenant := tenant_of(job.id):
         found.append(IndexEntry(Index.TENANT, tenant, job.created_at))
+    found += [IndexEntry(Index.CHILDREN, parent, job.created_at) for parent in job.after]
     if job.schedule:
         found.append(IndexEntry(Index.SCHEDULE, job.schedule, job.created_at))
     if job.fair_key is not None:
@@ -204,10 +213,12 @@ def _key_entries(job: Job, watched: IndexEntry | None) -> Sequence[IndexEntry]:
 
 
 def _open_entries(job: Job) -> list[IndexEntry]:
-    """What follows from a job not having settled: it expires, or is counted or waited for."""
+    """What follows from a job not having settled: limits, its times, and jobs that wait for it."""
     found: list[IndexEntry] = []
     if (at := expires_at(job)) is not None:
         found.append(IndexEntry(Index.START_BY, "", at))
+    if job.state is State.WAITING:
+        found += [IndexEntry(Index.WAITING_CHILDREN, one, job.created_at) for one in job.after]
     if job.counted_for and job.state not in SETTLED:
         found.append(IndexEntry(Index.OPEN, job.counted_for, job.input_bytes))
     if job.schedule and job.state not in SETTLED_OR_PARKED:
@@ -266,14 +277,10 @@ def watched_index(job: Job) -> IndexEntry | None:
     match job.state:
         case State.SCHEDULED | State.RETRYING:
             return IndexEntry(Index.DUE, "", _time_or_updated_at(job.due_at, job))
-        case State.QUEUED if job.waits_for_budget is not None:
-            return IndexEntry(Index.BUDGET, job.waits_for_budget, _queue_score(job))
-        case State.QUEUED if job.bypass_hold:
-            return IndexEntry(Index.BYPASS, "", _queue_score(job))
+        case State.WAITING:
+            return IndexEntry(Index.WAITING, "", _time_or_updated_at(job.parents_check_at, job))
         case State.QUEUED:
-            score = _queue_score(job)
-            score = score if job.fair_key is None else keyed_score(score)
-            return IndexEntry(Index.LANE, str(job.lane), score)
+            return _queued_index(job)
         case State.SUBMITTING:
             return IndexEntry(Index.LEASE, "", _time_or_updated_at(job.lease_until, job))
         case State.RUNNING | State.CANCELLING if job.mode is Mode.SYNC and not job.execution_id:
@@ -286,6 +293,17 @@ def watched_index(job: Job) -> IndexEntry | None:
             return None
         case _:
             assert_never(job.state)
+
+
+def _queued_index(job: Job) -> IndexEntry:
+    """Where a queued job is: in its lane, with a budget that it waits for, or past a hold."""
+    score = _queue_score(job)
+    if job.waits_for_budget is not None:
+        return IndexEntry(Index.BUDGET, job.waits_for_budget, score)
+    if job.bypass_hold:
+        return IndexEntry(Index.BYPASS, "", score)
+    score = score if job.fair_key is None else keyed_score(score)
+    return IndexEntry(Index.LANE, str(job.lane), score)
 
 
 def _queue_score(job: Job) -> float:

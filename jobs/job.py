@@ -15,7 +15,7 @@ from jobs.budgets.reservation import Reservation
 from jobs.credits.sources import CostSource
 from jobs.evidence.records import EvidenceFinding, SentAs, UncertainSubmit
 from jobs.lanes import JobId, Lane
-from jobs.states import Kind, Mode, OnUncertain, State
+from jobs.states import UNSENT, Kind, Mode, OnUncertain, State
 
 JOB_SCHEMA: Final = 4
 """The schema of a stored record. A change of the fields, here or in a type within, is a new one."""
@@ -30,6 +30,10 @@ UNCERTAIN: Final = "uncertain"
 """Reason code of a parked job: it is unknown whether its submit started a run."""
 BUDGET: Final = "budget"
 """Reason code of a parked job: its run would cost more than the whole limit of a budget."""
+PARENT: Final = "parent"
+"""Reason code of a parked job: a job that it waits for was cancelled, or is not on record."""
+PARENT_RESULT: Final = "parent_result"
+"""Reason code of a parked job: its inputs take from a result what that does not have."""
 OUTAGE: Final = "outage"
 """Reason code of a dead letter: its target failed for longer than `KNOUDS_OUTAGE_LIMIT_S`."""
 STUCK: Final = "stuck"
@@ -289,6 +293,12 @@ class Job(
     """Of its inputs when it was enqueued, if it is counted."""
     schedule: str = ""
     """The schedule that it is a run of, as its name is stored; empty for none."""
+    after: tuple[str, ...] = ()
+    """The jobs that have to succeed before it is queued, by their stored ids."""
+    takes_results: bool = False
+    """Its inputs have references to results of those that are not replaced yet."""
+    parents_check_at: float | None = None
+    """When to look at those jobs next, beside what their ends make due: set in `waiting`."""
     callback_url: str | None = None
     """Where its app hears of it, see `jobs.callbacks`."""
     start_by: float | None = None
@@ -351,7 +361,7 @@ class Job(
         It counts from the last requeue on, and does not exceed `max_attempts`.
         """
         last_outcome = self.attempts[-1].outcome if self.attempts else "failed"
-        is_waiting = self.state in (State.SCHEDULED, State.QUEUED, State.RETRYING)
+        is_waiting = self.state in UNSENT
         counts = self.open_attempt is not None or last_outcome not in ("failed", "refused")
         return self.spent + (counts and not is_waiting)
 

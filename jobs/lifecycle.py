@@ -39,6 +39,7 @@ class Transition(StrEnum):
     PARK_OVER_BUDGET = "park_over_budget"
     EXPIRE = "expire"
     RESCHEDULE = "reschedule"
+    PARK_FOR_PARENT = "park_for_parent"
     REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
     RELEASE = "release"
@@ -81,6 +82,7 @@ ROWS: Final = tuple(
         # The queue.
         (S.SCHEDULED, T.PROMOTE, S.QUEUED, CLOCK),
         (S.RETRYING, T.PROMOTE, S.QUEUED, CLOCK),
+        (S.WAITING, T.PROMOTE, S.QUEUED, WORKER),  # the jobs that it waited for have succeeded
         (S.QUEUED, T.ADMIT, S.SUBMITTING, WORKER),
         # The submit. `send` is recorded just before the first byte of an async submit, `open`
         # just before that of a sync run, whose connection then stays open.
@@ -104,6 +106,7 @@ ROWS: Final = tuple(
         (S.RUNNING, T.DEAD_LETTER, S.DEAD, PROVIDER | WORKER),
         # A job that makes the worker raise.
         (S.SCHEDULED, T.DEAD_LETTER, S.DEAD, WORKER),
+        (S.WAITING, T.DEAD_LETTER, S.DEAD, WORKER),
         (S.QUEUED, T.DEAD_LETTER, S.DEAD, WORKER),
         (S.RETRYING, T.DEAD_LETTER, S.DEAD, WORKER),
         (S.CANCELLING, T.DEAD_LETTER, S.DEAD, WORKER),
@@ -132,6 +135,8 @@ ROWS: Final = tuple(
         (S.SCHEDULED, T.PARK_MANUAL, S.PARKED, OPERATOR),
         (S.QUEUED, T.PARK_MANUAL, S.PARKED, OPERATOR),
         (S.RETRYING, T.PARK_MANUAL, S.PARKED, OPERATOR),
+        (S.WAITING, T.PARK_FOR_PARENT, S.PARKED, WORKER),
+        (S.WAITING, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         (S.QUEUED, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         (S.SUBMITTING, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         (S.QUEUED, T.PARK_OVER_BUDGET, S.PARKED, WORKER),
@@ -140,6 +145,7 @@ ROWS: Final = tuple(
         (S.QUEUED, T.RESCHEDULE, S.SCHEDULED, OPERATOR),
         # Not sent by its `start_by`. Parked jobs and dead letters do not expire.
         (S.SCHEDULED, T.EXPIRE, S.CANCELLED, CLOCK),
+        (S.WAITING, T.EXPIRE, S.CANCELLED, CLOCK),
         (S.QUEUED, T.EXPIRE, S.CANCELLED, CLOCK),
         (S.RETRYING, T.EXPIRE, S.CANCELLED, CLOCK),
         # Cancelling.
@@ -147,6 +153,7 @@ ROWS: Final = tuple(
         (S.RUNNING, T.REQUEST_CANCEL, S.CANCELLING, OPERATOR),
         (S.PARKED, T.REQUEST_CANCEL, S.CANCELLING, OPERATOR),
         (S.SCHEDULED, T.CANCEL, S.CANCELLED, OPERATOR),
+        (S.WAITING, T.CANCEL, S.CANCELLED, OPERATOR),
         (S.QUEUED, T.CANCEL, S.CANCELLED, OPERATOR),
         (S.RETRYING, T.CANCEL, S.CANCELLED, OPERATOR),
         (S.SUBMITTING, T.CANCEL, S.CANCELLED, OPERATOR | PROVIDER | WORKER),
@@ -187,6 +194,7 @@ _PHRASES: Final = {
     T.PARK_INPUTS_LOST: "park {} for its lost inputs",
     T.PARK_OVER_BUDGET: "park {} for a budget",
     T.RESCHEDULE: "edit {}",
+    T.PARK_FOR_PARENT: "park {} for a job that it waits for",
     T.REQUEST_CANCEL: "request a cancel of {}",
     T.FIND_RUN: "find the run of {}",
     T.EXTEND_DEADLINE: "extend the deadline of {}",

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from jobs.dependencies.references import references_in
 from jobs.job import Job, JobEvent
 from jobs.lanes import JobId
 from jobs.states import Kind, OnUncertain, State
+from jobs.tenants import tenant_job_id, tenant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class JobRequest:
     metadata: bytes | None = field(default=None, repr=False)
     """A JSON object as text, keys sorted; see `worker.app.job_metadata`."""
     fair_key: str | None = None
+    after: tuple[str, ...] = ()
+    """The jobs that have to succeed first, by the ids that the app knows."""
 
     @property
     def fingerprint(self) -> str:
@@ -58,6 +62,8 @@ class JobRequest:
             facts += (("metadata", self.metadata.decode()),)
         if self.fair_key is not None:
             facts += (("fair_key", self.fair_key),)
+        if self.after:
+            facts += (("after", self.after),)
         digest = hashlib.blake2s(self.inputs, digest_size=12)
         digest.update(msgspec.json.encode(facts))
         return digest.hexdigest()
@@ -75,21 +81,23 @@ def new_job(
     by: str = "",
     counted_for: str = "",
     schedule: str = "",
+    parents_check_at: float | None = None,
 ) -> Job:
-    """The job for a request: `scheduled` if its time is in the future, else `queued`.
+    """The job for a request: `waiting` for others, `scheduled` for later, else `queued`.
 
     `max_attempts`, `deadline_s`, `on_uncertain` and `callback_url` are defaults for what the
     request leaves open; `counted_for` is the token whose limit of open jobs counts it, `schedule`
-    what it is a run of.
+    what it is a run of, `parents_check_at` when to look at those others.
     """
     due_at = request.run_at if request.delay_s is None else now + request.delay_s
     later = due_at is not None and due_at > now
+    state = State.WAITING if request.after else State.SCHEDULED if later else State.QUEUED
     return Job(
         id=job_id,
         kind=request.kind,
         target=request.target,
         account=request.account,
-        state=State.SCHEDULED if later else State.QUEUED,
+        state=state,
         since=now,
         created_at=now,
         updated_at=now,
@@ -102,8 +110,11 @@ def new_job(
         fair_key=request.fair_key,
         on_uncertain=request.on_uncertain or on_uncertain,
         scheduled_for=due_at,
-        due_at=due_at if later else None,
-        queued_at=None if later else now,
+        due_at=due_at if state is State.SCHEDULED else None,
+        queued_at=now if state is State.QUEUED else None,
+        after=tuple(tenant_job_id(tenant_of(job_id), one) for one in request.after),
+        takes_results=bool(request.after) and bool(references_in(request.inputs)),
+        parents_check_at=parents_check_at if request.after else None,
         callback_url=request.callback_url or callback_url,
         start_by=request.start_by,
         has_metadata=request.metadata is not None,

@@ -5,15 +5,9 @@ refused start nothing, a failed run was started and is retried as without it. It
 parked job or a dead letter; once an operator frees one of these too late, it is cancelled.
 """
 
-from typing import Final
-
 from jobs.evidence.records import EvidenceFinding
 from jobs.job import Attempt, Job
-from jobs.states import Mode, State
-
-UNSENT_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
-"""States in which `start_by` is watched: nothing of the job is under way, and no operator has to
-free it."""
+from jobs.states import UNSENT, Mode
 
 
 def send_limit(job: Job) -> float | None:
@@ -25,7 +19,7 @@ def send_limit(job: Job) -> float | None:
 
 def expires_at(job: Job) -> float | None:
     """When it is cancelled unless it is sent before, Unix seconds; None where that never is."""
-    return send_limit(job) if job.state in UNSENT_STATES else None
+    return send_limit(job) if job.state in UNSENT else None
 
 
 def is_expired(job: Job, now: float) -> bool:

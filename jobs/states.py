@@ -11,6 +11,11 @@ class State(StrEnum):
     """Enqueued for a time in the future. The scheduler moves it to `queued` when that time has
     come. Watched in the due index."""
 
+    WAITING = "waiting"
+    """Waits until the jobs that its `after` names have succeeded; nothing is sent, and no attempt
+    is spent. The dependency keeper moves it to `queued` then, and parks it where one of them was
+    cancelled or its result lacks what the inputs take from it. Watched in the waiting index."""
+
     QUEUED = "queued"
     """Waits in its lane, ordered by priority, then by age. Admission moves it to `submitting` when
     the lane is open. Watched in the lane index."""
@@ -87,6 +92,9 @@ SETTLED: Final = frozenset({State.SUCCEEDED, State.CANCELLED, State.DEAD})
 
 SETTLED_OR_PARKED: Final = SETTLED | {State.PARKED}
 """States that end a `wait` call: settled, or waiting for an operator."""
+
+UNSENT: Final = frozenset({State.SCHEDULED, State.WAITING, State.QUEUED, State.RETRYING})
+"""States of unfinished jobs that wait by themselves, with no submit under way."""
 
 ACTIVE: Final = frozenset({State.SUBMITTING, State.RUNNING, State.CANCELLING})
 """States that count against the concurrency cap of a lane."""

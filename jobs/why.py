@@ -1,10 +1,12 @@
 """Why a job is not running: its blockers, in the order in which an operator should check them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from jobs.breakers import Breaker
 from jobs.breakers.texts import advice_text, breaker_text, limits_submits
+from jobs.dependencies.parents import ParentsState, assess_parents, is_stuck
 from jobs.effects import PollHistory
 from jobs.fairness import FairPlace
 from jobs.holds import Canary, Gates, Hold, HoldPhase
@@ -22,6 +24,8 @@ ACTION_DRAINED: Final = (
     "Start another one (knouds-worker worker), or undo a drain: knouds-worker drain --undo WORKER"
 )
 """What to do where no worker takes jobs because they are drained."""
+ACTION_OF_PARENTS: Final = "Decide about the jobs that it waits for: it follows by itself"
+"""What to do where a parent is parked or a dead letter."""
 UNKNOWN_BUCKET: Final = RateLimitBucket()
 """The bucket of a route whose limit is not known yet."""
 
@@ -31,7 +35,8 @@ class Blocker:
     """One thing that a job waits for. Texts are for the operator."""
 
     kind: str
-    """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `budget`, `cap`, `key_cap`, `line`,
+    """`schedule`, `parent`, `backoff`, `hold`, `breaker`, `cool_down`, `budget`, `cap`, `key_cap`,
+    `line`,
     `person`, `polls`, `no_worker`, `worker`, `redis`, `start_by` or `newer_schema`."""
     text: str
     action: str = ""
@@ -75,6 +80,8 @@ class WhyContext:
     """Why polls of a worker get no answer; empty while they do."""
     budgets: tuple[Blocker, ...] = ()
     """What budgets keep it from being admitted, if it is queued."""
+    parents: tuple[Blocker, ...] = ()
+    """What it waits for if it is `waiting`: jobs that have not succeeded, or its time."""
     waits_for_poll: bool = False
     """Submits of its account wait until a poll of one of its runs is answered."""
 
@@ -88,13 +95,11 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
 def _waits(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
     """What the job waits for, where Redis takes what is written."""
     match job.state:
-        case State.SCHEDULED:
-            schedule = Blocker("schedule", "scheduled for later", until=job.due_at)
+        case State.SCHEDULED | State.RETRYING:
             gates = (*_late(job, context, now), *_gates(job, context, now))
-            return (schedule, *gates, *_expiry(job, now))
-        case State.RETRYING:
-            gates = (*_late(job, context, now), *_gates(job, context, now))
-            return (_backoff(job, now), *gates, *_expiry(job, now))
+            return (_time(job, now), *gates, *_expiry(job, now))
+        case State.WAITING:
+            return (*(context.parents or _workers(context)), *_expiry(job, now))
         case State.QUEUED:
             gates = (*_gates(job, context, now), *context.budgets)
             return (*gates, *_lane_blockers(context, now), *_expiry(job, now))
@@ -115,6 +120,32 @@ def _waits(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
             return _expired(job)
         case _:
             assert_never(job.state)
+
+
+def parent_blockers(
+    job: Job, states: Mapping[str, State | None], now: float
+) -> tuple[Blocker, ...]:
+    """What a `waiting` job waits for; `states`: of its parents, None for one not on record."""
+    finding = assess_parents(job.after, states)
+    match finding.state:
+        case ParentsState.SUCCEEDED if (job.scheduled_for or 0.0) > now:
+            return (Blocker("schedule", "scheduled for later", until=job.scheduled_for),)
+        case ParentsState.SUCCEEDED:
+            return ()
+        case ParentsState.GONE:
+            return (Blocker("parent", f"waits for other jobs: {finding.text}; it parks now"),)
+        case ParentsState.OPEN:
+            action = ACTION_OF_PARENTS if is_stuck(job.after, states) else ""
+            return (Blocker("parent", f"waits for other jobs: {finding.text}", action),)
+        case _:
+            assert_never(finding.state)
+
+
+def _time(job: Job, now: float) -> Blocker:
+    """The time that a job waits for."""
+    if job.state is State.SCHEDULED:
+        return Blocker("schedule", "scheduled for later", until=job.due_at)
+    return _backoff(job, now)
 
 
 def _backoff(job: Job, now: float) -> Blocker:

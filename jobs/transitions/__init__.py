@@ -8,6 +8,12 @@ divided by who causes a transition.
 from jobs.transitions.budgets import park_over_budget, reserve, wait_for_budget
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
 from jobs.transitions.costs import record_costs
+from jobs.transitions.dependencies import (
+    check_parents_later,
+    park_for_parent,
+    park_for_result,
+    promote_child,
+)
 from jobs.transitions.editing import EDITABLE, JobEdit, edit, is_editable
 from jobs.transitions.erasure import erase_payloads, has_erased_run, without_texts
 from jobs.transitions.evidence import (
@@ -51,6 +57,7 @@ __all__ = [
     "attach",
     "await_finding",
     "cancel",
+    "check_parents_later",
     "dead_letter",
     "discard",
     "edit",
@@ -63,6 +70,8 @@ __all__ = [
     "open_connection",
     "park_awaiting",
     "park_failed_run",
+    "park_for_parent",
+    "park_for_result",
     "park_inputs_lost",
     "park_manual",
     "park_over_budget",
@@ -70,6 +79,7 @@ __all__ = [
     "park_stuck",
     "park_uncertain",
     "promote",
+    "promote_child",
     "record_costs",
     "record_findings",
     "record_late_answer",

@@ -26,6 +26,9 @@ def park_manual(job: Job, now: float, *, by: str, note: str = "") -> Job:
 
     One that waits for a finding parks as `uncertain`: whether it started is not known.
     """
+    if job.state is State.WAITING:
+        hint = "nothing is sent for it while it waits for other jobs; park those, or cancel it"
+        raise IllegalTransition(job.state, Transition.PARK_MANUAL, hint)
     reason = Reason(code=MANUAL, message=note, action=ACTION_MANUAL)
     if job.awaits_finding and job.reason is not None:
         reason = msgspec.structs.replace(job.reason, action=ACTION_UNCERTAIN)
@@ -41,12 +44,27 @@ def park_manual(job: Job, now: float, *, by: str, note: str = "") -> Job:
     )
 
 
-def release(job: Job, now: float, *, by: str, note: str = "", bypass_hold: bool = False) -> Job:
+def release(
+    job: Job,
+    now: float,
+    *,
+    by: str,
+    note: str = "",
+    bypass_hold: bool = False,
+    has_new_inputs: bool = False,
+) -> Job:
     """`parked` → `queued`; a `stuck` run → `running` with a new deadline.
 
     With `bypass_hold` this one job is submitted although a hold covers its lane. Raises
-    `IllegalTransition` for an `uncertain` job, which has to be resolved.
+    `IllegalTransition` for an `uncertain` job, which has to be resolved, for new inputs of a run
+    that the provider has, and for a job without new ones whose inputs take from missing results.
     """
+    if job.takes_results and not has_new_inputs:
+        hint = "its inputs take from results of other jobs; release it with inputs of its own"
+        raise IllegalTransition(job.state, Transition.RELEASE, hint)
+    if has_new_inputs and job.parked_as in (UNCERTAIN, STUCK):
+        hint = "the provider may have its run, so its inputs stay"
+        raise IllegalTransition(job.state, Transition.RELEASE, hint)
     if job.parked_as == UNCERTAIN:
         raise IllegalTransition(
             job.state,
@@ -65,7 +83,8 @@ def release(job: Job, now: float, *, by: str, note: str = "", bypass_hold: bool 
             deadline_at=now + job.deadline_s,
             next_poll_at=now,
         )
-    changes = queue_changes(job, now) | _CLEARED_CANCEL | {"bypass_hold": bypass_hold}
+    changes = queue_changes(job, now) | _CLEARED_CANCEL
+    changes |= {"bypass_hold": bypass_hold, "takes_results": False}
     return next_version(job, Transition.RELEASE, now, by=by, note=note, **changes)
 
 

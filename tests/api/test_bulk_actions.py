@@ -30,7 +30,8 @@ from worker.app.bulk_request import apply_merge_patch
 from worker.store import Store
 from worker.store.commit import VersionedJob
 from worker.store.jobs import JobStore
-from worker.store.read.queries import Filter, JobQueries, Page
+from worker.store.read.filter import Filter
+from worker.store.read.queries import JobQueries, Page
 
 ACTIONS = ("release", "requeue", "discard", "cancel")
 

@@ -19,8 +19,8 @@ from worker.store.jobs import JobStore
 
 JOB_FIELDS = (
     "id tenant kind target account state reason held_by waits_for_budget priority"
-    " tags batch fair_key schedule callback_url inputs result cost"
-    " estimate mode attempt max_attempts execution_id request_id created_at scheduled_for"
+    " tags batch fair_key schedule callback_url metadata after inputs result cost"
+    " estimate mode attempt max_attempts execution_id request_id created_at scheduled_for start_by"
     " submitted_at eta eta_late finished_at updated_at attempts events finding"
     " payloads_hidden payload_problem"
 )

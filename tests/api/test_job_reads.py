@@ -88,7 +88,7 @@ async def test_a_list_has_complete_rows_without_payloads(
         ({"limit": 0}, "limit", "1 to 500"),
         ({"limit": 501}, "limit", "1 to 500"),
         ({"limit": "many"}, "limit", "1 to 500"),
-        ({"state": "waiting"}, "state", "queued"),
+        ({"state": "wating"}, "state", "queued"),
         ({"kind": "x"}, "kind", "workflow"),
         ({"target": "A B"}, "target", "target"),
         ({"since": "2030-01-31"}, "since", "RFC 3339"),

@@ -68,7 +68,7 @@ async def test_a_bug_is_a_500_without_internals_and_without_payloads_in_the_log(
     async def broken(*_: object) -> None:
         raise KeyError("hunter2 from the inputs")
 
-    monkeypatch.setattr(JobStore, "create", broken)
+    monkeypatch.setattr(JobStore, "create_if", broken)
     reply = await api.post("/v1/jobs", {**REQUEST, "inputs": {"p": "hunter2"}})
     assert reply.status == 500
     assert b"hunter2" not in reply.body
@@ -106,7 +106,7 @@ async def test_a_store_that_cannot_answer_is_503_and_worth_another_try(
     async def down(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(JobStore, "create", down)
+    monkeypatch.setattr(JobStore, "create_if", down)
     reply = await api.post("/v1/jobs", REQUEST)
     assert reply.status == 503
     assert int(reply.headers["Retry-After"]) > 0

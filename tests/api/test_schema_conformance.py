@@ -24,7 +24,7 @@ from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory
 from worker.api.endpoints import Endpoint
 from worker.api.handlers import events as stream
-from worker.api.models.requests import WaitQuery
+from worker.api.models.query_parameters import WaitQuery
 from worker.app.actions import Actions, Actor
 from worker.compose.api import ENDPOINTS
 from worker.store import Store

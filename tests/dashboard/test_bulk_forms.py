@@ -18,7 +18,7 @@ from worker.compose.app import build_use_cases
 from worker.dashboard import background_bulk
 from worker.dashboard.background_bulk import BackgroundBulks
 from worker.store import Store
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 
 async def states(store: Store) -> dict[State, int]:

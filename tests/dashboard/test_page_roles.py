@@ -16,7 +16,7 @@ from tests.dashboard.conftest import OpenPages
 from tests.dashboard.page_reader import HtmlPage, PageReader
 from worker.dashboard.routes import PAGES
 from worker.store import Store
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 SECRETS = {role: f"secret-of-{role}-1234567" for role in Role}
 HIDDEN = "Hidden: your role cannot see inputs and results"

@@ -29,7 +29,7 @@ from worker.engine.services.redis_recovery import RedisRecovery
 from worker.main import ResilientArqWorker, arq_settings
 from worker.provider.knouds.error_rows import ERROR_CODES
 from worker.store import Store, open_store
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 from worker.tasks import cancel_and_wait
 
 WITHIN_S = 15.0

@@ -24,7 +24,7 @@ from worker.store import Store
 from worker.store.commit import RestoreResult, VersionedJob, version_of
 from worker.store.jobs import UnreadableRecord
 from worker.store.polls import ClaimedPoll
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 from worker.store.side_writes import SideWrites
 
 # Due times and leases.

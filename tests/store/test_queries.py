@@ -18,8 +18,9 @@ from tests.unit.core.job_builders import NOW, a_job, changed
 from worker.store import Store
 from worker.store.client import BadCursor
 from worker.store.read import queries
+from worker.store.read.filter import Filter
 from worker.store.read.lane_counts import LaneCount
-from worker.store.read.queries import CHUNK, Filter, JobGroup, Page
+from worker.store.read.queries import CHUNK, JobGroup, Page
 
 MADE: tuple[Callable[..., Job], ...] = (
     job_builders.queued,

@@ -33,7 +33,7 @@ from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
 from worker.store.codec import decode_job, encode
 from worker.store.jobs import NewerRecord
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 from worker.store.schema import NewerRecordError, NewerSchema
 from worker.store.webhooks import Orphan
 from worker.store.workers import FORGET_AFTER_S, Heartbeat

@@ -21,7 +21,7 @@ from worker.app.visible_texts import visible
 from worker.clock import Clock
 from worker.engine.gate_cache import GateCache
 from worker.store import Store
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 GATES_MAX_AGE_S: Final = 0.5
 """How old the gates of a response may be: they are shown, and decide nothing."""
@@ -62,7 +62,7 @@ def context_of(request: web.Request) -> ApiContext:
 def of_own_tenant(job_filter: Filter) -> Filter:
     """A filter for what this request may see: for a token of a tenant, jobs of that tenant.
 
-    A batch and a fair key are named as the app of the tenant knows them.
+    A batch, a fair key and a job are named as the app of the tenant knows them.
     """
     tenant = current_principal().grants.tenant
     if not tenant:
@@ -70,7 +70,8 @@ def of_own_tenant(job_filter: Filter) -> Filter:
     batch, key = job_filter.batch, job_filter.fair_key
     stored = None if batch is None else batch_address(tenant, batch)
     stored_key = None if key is None else tenant_job_id(tenant, key)
-    return replace(job_filter, tenant=tenant, batch=stored, fair_key=stored_key)
+    after = None if job_filter.after is None else tenant_job_id(tenant, job_filter.after)
+    return replace(job_filter, tenant=tenant, batch=stored, fair_key=stored_key, after=after)
 
 
 def current_actor(note: str) -> Actor:

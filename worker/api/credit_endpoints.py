@@ -5,7 +5,7 @@ from typing import Final
 from config.values import Role
 from worker.api.endpoints import BODY_PROBLEMS, Endpoint
 from worker.api.handlers import budgets, ledger
-from worker.api.models import requests
+from worker.api.models import query_parameters, requests
 from worker.api.models.budgets import BudgetPageResponse, BudgetResponse
 from worker.api.models.credits import CreditsResponse, ForecastPageResponse, ForecastResponse
 from worker.app.action_table import ACTION_TABLE, BudgetAction, CreditAction
@@ -17,7 +17,7 @@ CREDIT_ENDPOINTS: Final = (
         ledger.get_credits,
         Role.READ,
         {200: CreditsResponse},
-        query=requests.CreditsQuery,
+        query=query_parameters.CreditsQuery,
     ),
     Endpoint(
         "GET",
@@ -25,7 +25,7 @@ CREDIT_ENDPOINTS: Final = (
         ledger.export_credits,
         Role.READ,
         {200: None},
-        query=requests.CreditsQuery,
+        query=query_parameters.CreditsQuery,
         content_type="text/csv",
     ),
     Endpoint(

@@ -11,7 +11,7 @@ from config.values import Role
 from worker.api.auth.principal import Visibility
 from worker.api.context import context_of
 from worker.api.edge.responses import expect_response
-from worker.api.models.requests import QueryParameters
+from worker.api.models.query_parameters import QueryParameters
 from worker.api.models.response import ResponseModel
 from worker.api.parsing import read_query
 from worker.api.prefix import add_route

@@ -27,7 +27,7 @@ from worker.api.handlers import (
     webhooks,
     workers,
 )
-from worker.api.models import requests
+from worker.api.models import query_parameters, requests
 from worker.api.models.audit import AuditPageResponse
 from worker.api.models.breakers import BreakerPageResponse, BreakerResponse
 from worker.api.models.bulk import BulkActionResponse
@@ -191,7 +191,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         jobs.list_jobs,
         Role.WATCH,
         {200: JobPageResponse},
-        query=requests.JobsQuery,
+        query=query_parameters.JobsQuery,
         visibility=Visibility.OWN,
     ),
     Endpoint(
@@ -218,14 +218,14 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         jobs.wait_for_job,
         Role.WATCH,
         _JOB_RESPONSES,
-        query=requests.WaitQuery,
+        query=query_parameters.WaitQuery,
         problem_statuses=(404, 429),
         visibility=Visibility.OWN,
         is_long=True,
     ),
     _job_action(JobAction.CANCEL),
     _job_action(JobAction.PARK),
-    _job_action(JobAction.RELEASE),
+    _job_endpoint("release", job_actions.release_job, requests.ReleaseBody),
     _job_endpoint("requeue", job_actions.requeue_job, requests.RequeueBody),
     _job_action(JobAction.DISCARD),
     _job_endpoint("resolve", job_actions.resolve_job, requests.ResolveBody, is_body_required=True),
@@ -257,7 +257,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         holds.list_groups,
         Role.WATCH,
         {200: GroupPageResponse},
-        query=requests.GroupsQuery,
+        query=query_parameters.GroupsQuery,
     ),
     Endpoint("GET", "/v1/holds", holds.list_holds, Role.WATCH, {200: HoldPageResponse}),
     Endpoint(
@@ -313,7 +313,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         metrics.get_history,
         Role.WATCH,
         {200: HistoryResponse},
-        query=requests.HistoryQuery,
+        query=query_parameters.HistoryQuery,
     ),
     Endpoint(
         "GET",
@@ -329,7 +329,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         events.stream_events,
         Role.WATCH,
         {200: TransitionResponse},
-        query=requests.EventsQuery,
+        query=query_parameters.EventsQuery,
         headers={"Last-Event-ID": "the id of the last event received: later events are sent"},
         problem_statuses=(429,),
         content_type=events.CONTENT_TYPE,
@@ -342,7 +342,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         audit.list_audit_entries,
         Role.READ,
         {200: AuditPageResponse},
-        query=requests.AuditQuery,
+        query=query_parameters.AuditQuery,
     ),
     *CREDIT_ENDPOINTS,
     *SCHEDULE_ENDPOINTS,

@@ -112,7 +112,7 @@ class ActionRow:
     """The role a token needs."""
 
 
-_WAITING: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED)
+_QUEUE: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED)
 
 ACTION_TABLE: Final[
     Mapping[
@@ -152,12 +152,21 @@ ACTION_TABLE: Final[
         "Requeued",
     ),
     JobAction.PARK: ActionRow(
-        _WAITING,
+        _QUEUE,
         "Nothing is sent until an operator releases it",
         "Parked",
     ),
     JobAction.CANCEL: ActionRow(
-        (State.CANCELLING, *_WAITING, State.SUBMITTING, State.RUNNING, State.PARKED),
+        (
+            State.CANCELLING,
+            State.SCHEDULED,
+            State.WAITING,
+            State.RETRYING,
+            State.QUEUED,
+            State.SUBMITTING,
+            State.RUNNING,
+            State.PARKED,
+        ),
         "Cancels it at once, or asks the provider to cancel its run, which may still be charged",
         "Cancelled",
         is_destructive=True,

@@ -121,10 +121,10 @@ class Actions:
     ) -> Job:
         """Perform an action on a job; returns the job after it.
 
-        `inputs` (JSON) replace those of a job that is requeued; `execution_id` is what is attached.
-        A parked job that is released through a closed hold is sent alone. Raises `NoSuchJob`,
-        `NewerRecordError`, `IllegalTransition`, `PayloadsErased` for one that would be sent
-        without inputs, and `RunTaken` for an attached run of another job.
+        `inputs` (JSON) replace those of a job that is requeued or released; `execution_id` is what
+        is attached. A parked job that is released through a closed hold is sent alone. Raises
+        `NoSuchJob`, `NewerRecordError`, `IllegalTransition`, `PayloadsErased` for one that would
+        be sent without inputs, and `RunTaken` for an attached run of another job.
         """
         gates = await self._store.holds.gates() if action is JobAction.RELEASE else Gates()
         for _ in range(MAX_ACTION_TRIES):
@@ -139,6 +139,7 @@ class Actions:
                 actor,
                 execution_id=execution_id,
                 bypass_hold=gates.closing_hold(stored.job.lane) is not None,
+                has_new_inputs=inputs is not None,
             )
             if after is stored.job:
                 return after
@@ -312,6 +313,7 @@ def apply_action(
     *,
     execution_id: str = "",
     bypass_hold: bool = False,
+    has_new_inputs: bool = False,
 ) -> Job:
     """The job after an action; itself where the action changes nothing.
 
@@ -324,7 +326,14 @@ def apply_action(
         case JobAction.PARK:
             return transitions.park_manual(job, now, by=by, note=note)
         case JobAction.RELEASE:
-            return transitions.release(job, now, by=by, note=note, bypass_hold=bypass_hold)
+            return transitions.release(
+                job,
+                now,
+                by=by,
+                note=note,
+                bypass_hold=bypass_hold,
+                has_new_inputs=has_new_inputs,
+            )
         case JobAction.REQUEUE:
             return transitions.requeue(job, now, by=by, note=note)
         case JobAction.DISCARD:
@@ -353,7 +362,7 @@ def _cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
         case State.DEAD:
             hint = "it is a dead letter; discard or requeue it"
             raise IllegalTransition(job.state, Transition.CANCEL, hint)
-        case State.SCHEDULED | State.QUEUED | State.RETRYING | State.PARKED:
+        case State.SCHEDULED | State.WAITING | State.QUEUED | State.RETRYING | State.PARKED:
             return transitions.cancel(job, now, by=by, note=note)
         case State.SUCCEEDED | State.CANCELLED:
             raise IllegalTransition(job.state, Transition.CANCEL)

@@ -27,7 +27,7 @@ from worker.store import Store
 from worker.store.batches import Batch, BatchFailures
 from worker.store.client import BadCursor
 from worker.store.payloads import StoredPayloads
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 from worker.store.side_writes import NewAuditEntry
 
 MAX_METADATA_BYTES: Final = 4_096

@@ -13,7 +13,7 @@ from jobs.states import State
 from jobs.workflows import MAX_WARNINGS, EnqueueWarning
 from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.app.actions import Actor
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 from worker.store.side_writes import NewAuditEntry
 
 

@@ -38,6 +38,7 @@ class CallbackJob(msgspec.Struct, kw_only=True):
     schedule: str | None
     callback_url: str | None
     metadata: msgspec.Raw | None
+    after: tuple[str, ...]
     inputs: None = None
     result: msgspec.Raw | None
     cost: float | None
@@ -122,6 +123,7 @@ def callback_job(
         schedule=app_job_id(job.schedule) or None,
         callback_url=job.callback_url,
         metadata=None if metadata is None else msgspec.Raw(metadata),
+        after=tuple(map(app_job_id, job.after)),
         result=None if result is None else msgspec.Raw(result),
         cost=job.cost,
         estimate=job.estimate,

@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs.batches import BatchSealed
+from jobs.dependencies.references import references_in
 from jobs.job import Job
 from jobs.lanes import JobId, Lane
 from jobs.payloads import MissingPayload
@@ -18,11 +19,13 @@ from jobs.requests import JobRequest, new_job
 from jobs.states import OnUncertain, State
 from jobs.tenants import app_job_id, tenant_job_id
 from jobs.workflows import EnqueueWarning
+from worker.app.parents import NO_PARENTS, BadParent, CallOrder, Parents, load_parents
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
 from worker.store.client import Durability
 from worker.store.commit import VersionedJob
+from worker.store.jobs import CommitRefused
 from worker.store.schema import NewerRecordError
 from worker.store.side_writes import ANY_EPOCH, SideWrites
 
@@ -163,23 +166,28 @@ class Enqueuer:
         counted_for: str = "",
         schedule: str = "",
         offset_s: float = 0.0,
+        sees_results: bool = True,
     ) -> EnqueueResult:
         """Make a job of a request, once per id.
 
         Raises `JobIdConflict`, `BatchSealed` or `InvalidRequest`.
 
         `job_id`: as the app of the tenant knows it. `counted_for`: the token whose limit of open
-        jobs counts it. `schedule`: what it is a run of, as its name is stored.
+        jobs counts it. `schedule`: what it is a run of, as its name is stored. `sees_results`:
+        whether its inputs may take from results of jobs that others enqueued.
         """
         now = self._clock.now() + offset_s
         stored_id = tenant_job_id(tenant, job_id or self._clock.new_id())
+        load = partial(self._load_parents, request, tenant=tenant, by=by, sees_results=sees_results)
         try:
             preview = await self._checked(request, now)
+            parents = await load() if request.after else NO_PARENTS
         except InvalidRequest:
             if job_id is not None and (known := await self._find_existing(stored_id, request)):
                 return known
             raise
-        job = new_job(
+        make_job = partial(
+            new_job,
             request,
             stored_id,
             now,
@@ -191,11 +199,26 @@ class Enqueuer:
             counted_for=counted_for,
             schedule=schedule,
         )
-        create = partial(self._store.jobs.create, job, request.inputs, request.metadata)
-        while (stored := await create()) is None:
+        job = make_job(parents_check_at=parents.check_at(now))
+        writes = parents.side_writes(request)
+        while isinstance(stored := await self._store.jobs.create_if(job, writes), CommitRefused):
             if (known := await self._find_existing(job.id, request)) is not None:
                 return replace(known, preview=preview)
+            if request.after:  # one of them changed meanwhile
+                parents = await load()
+                job = make_job(parents_check_at=parents.check_at(now))
+                writes = parents.side_writes(request)
         return EnqueueResult(job, created=True, durability=stored.durability, preview=preview)
+
+    async def _load_parents(
+        self, request: JobRequest, *, tenant: str, by: str, sees_results: bool
+    ) -> Parents:
+        try:
+            return await load_parents(
+                self._store.jobs, request, tenant=tenant, by=by, sees_results=sees_results
+            )
+        except BadParent as error:
+            raise InvalidRequest(error.field, str(error)) from None
 
     async def _checked(self, request: JobRequest, now: float) -> RunPreview | None:
         """What is known of the run of a request; raises `InvalidRequest` for one to refuse."""
@@ -224,13 +247,22 @@ class Enqueuer:
         tenant: str = "",
         by: str = "",
         counted_for: str = "",
+        sees_results: bool = True,
     ) -> list[EnqueueResult | Exception]:
         """Make jobs of many requests; returns a result for each: a bad one harms no other.
 
         An error is a `JobIdConflict`, a `BatchSealed`, an `InvalidRequest`, or that of Redis.
-        Requests with the same id are like calls one after the other.
+        Requests with the same id are like calls one after the other, and one that waits for
+        another of them comes after it.
         """
-        last = len(requests) - 1
+        last, order = len(requests) - 1, CallOrder(requests)
+        enqueue = partial(
+            self.enqueue,
+            tenant=tenant,
+            by=by,
+            counted_for=counted_for,
+            sees_results=sees_results,
+        )
         latest: dict[str, asyncio.Task[EnqueueResult | Exception]] = {}
         if self._previews is not None:
             await self._previews.load({lane_of(request) for _, request in requests})
@@ -244,23 +276,15 @@ class Enqueuer:
                 if before is not None:
                     await asyncio.wait([before])
             try:
-                return await self.enqueue(
-                    request,
-                    job_id=job_id,
-                    tenant=tenant,
-                    by=by,
-                    counted_for=counted_for,
-                    offset_s=(number - last) * SPACING_S,
-                )
-            except (
-                JobIdConflict,
-                BatchSealed,
-                InvalidRequest,
-                NewerRecordError,
-                RedisError,
-                OSError,
-            ) as error:
+                await order.wait_for_parents(job_id, request)
+                offset_s = (number - last) * SPACING_S
+                return await enqueue(request, job_id=job_id, offset_s=offset_s)
+            except BadParent as error:
+                return InvalidRequest(error.field, str(error))
+            except _REFUSALS as error:
                 return error
+            finally:
+                order.mark_ended(job_id)
 
         tasks: list[asyncio.Task[EnqueueResult | Exception]] = []
         async with asyncio.TaskGroup() as group:
@@ -279,6 +303,9 @@ class Enqueuer:
             raise JobIdConflict(app_job_id(job_id))
         if stored.job.state not in ENDED:
             missing = (await self._store.payloads.missing_inputs([job_id])).get(job_id)
+            is_resolved = bool(request.after) and not stored.job.takes_results
+            if is_resolved and references_in(request.inputs):
+                missing = None  # what it took from results is lost: an operator gives new inputs
             if missing is not None and missing is not MissingPayload.ERASED:
                 return await self._restore_inputs(stored, request)
         durability = await self._store.jobs.durability()
@@ -319,6 +346,17 @@ def _check_start_by(request: JobRequest, now: float) -> None:
     if due_at is not None and request.start_by <= due_at:
         name = "run_at" if request.delay_s is None else "delay_s"
         raise InvalidRequest("start_by", f"is not after {name}: it could never be sent")
+
+
+_REFUSALS: Final = (
+    JobIdConflict,
+    BatchSealed,
+    InvalidRequest,
+    NewerRecordError,
+    RedisError,
+    OSError,
+)
+"""What refuses one job of many."""
 
 
 def lane_of(request: JobRequest) -> Lane:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from config.callback_hosts import MAX_URL_CHARS
 from config.settings import DEFAULT_ACCOUNT
+from jobs.dependencies.parents import MAX_PARENTS
+from jobs.dependencies.references import BadReference, references_in
 from jobs.lanes import ACCOUNT_LABEL, JOB_ID, PRIORITY_SPAN, TARGET, JobId
 from jobs.requests import JobRequest
 from jobs.states import Kind, OnUncertain
@@ -28,6 +30,8 @@ MAX_TAGS: Final = 20
 MAX_TAG_CHARS: Final = 64
 MAX_BATCH_CHARS: Final = 128
 MAX_FAIR_KEY_CHARS: Final = 128
+
+MAX_SHOWN_CHARS: Final = 128
 
 TAG_CHAR: Final = r"[A-Za-z0-9._:@/+=-]"
 """Characters of tags, batches and fair keys, which are part of Redis keys and of filters."""
@@ -176,6 +180,14 @@ class JobRequestBody(BaseModel):
         Annotated[dict[str, str | bool | int | float], BeforeValidator(check_metadata)] | None,
         Field(description=f"{METADATA_FIX}; shown wherever the job is shown"),
     ] = None
+    after: Annotated[
+        list[Annotated[str, matching(JOB_ID)]],
+        Field(
+            max_length=MAX_PARENTS,
+            description=f"ids of at most {MAX_PARENTS} jobs that have to succeed first; inputs may"
+            ' take from their results: {"$result": "id", "pointer": "/images/0"}',
+        ),
+    ] = []
     account: Annotated[
         AccountLabel,
         Field(
@@ -212,7 +224,9 @@ def parse_job_request(data: object, *, max_inputs_bytes: int) -> tuple[JobId | N
         on_uncertain=body.on_uncertain,
         callback_url=body.callback_url,
         metadata=_encoded_metadata(body.metadata),
+        after=tuple(dict.fromkeys(body.after)),
     )
+    _check_after(body.id, request)
     return JobId(body.id) if body.id is not None else None, request
 
 
@@ -221,6 +235,23 @@ def _encoded_metadata(metadata: Mapping[str, object] | None) -> bytes | None:
         return encode_metadata(metadata)
     except ValueError as error:
         raise InvalidRequest("metadata", str(error)) from None
+
+
+def _check_after(job_id: str | None, request: JobRequest) -> None:
+    """Refuse a job that waits for itself, and references to results of jobs it does not name."""
+    if job_id is not None and job_id in request.after:
+        raise InvalidRequest("after", "names the job itself: a job cannot wait for itself")
+    try:
+        references = references_in(request.inputs)
+    except BadReference as error:
+        raise InvalidRequest(error.path, str(error)) from None
+    for reference in references:
+        if reference.job_id not in request.after:
+            raise InvalidRequest(
+                reference.path,
+                f"takes from the result of job {reference.job_id[:MAX_SHOWN_CHARS]!r}, which"
+                " `after` does not name: add it there",
+            )
 
 
 def parse_arq_call(
@@ -263,6 +294,21 @@ def encode_inputs(inputs: Mapping[str, Any], max_bytes: int) -> bytes:
             "inputs",
             f"are {len(text)} bytes of JSON and may be {max_bytes} (KNOUDS_MAX_INPUTS_BYTES):"
             " pass large files by URL",
+        )
+    return text
+
+
+def encode_new_inputs(inputs: Mapping[str, Any], max_bytes: int) -> bytes:
+    """Inputs of a job that exists, as `encode_inputs`; they cannot take from results."""
+    text = encode_inputs(inputs, max_bytes)
+    try:
+        references = references_in(text)
+    except BadReference as error:
+        raise InvalidRequest(error.path, str(error)) from None
+    if references:
+        raise InvalidRequest(
+            references[0].path,
+            "takes from a result: only a new job can, with `after`; give the value itself",
         )
     return text
 

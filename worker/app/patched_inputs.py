@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from worker.app.bulk_request import apply_merge_patch
 from worker.app.enqueue import InvalidRequest
-from worker.app.job_request_parser import encode_inputs
+from worker.app.job_request_parser import encode_new_inputs
 from worker.store.codec import DECODE_ERRORS, decode
 
 
@@ -21,4 +21,4 @@ def patched_inputs(inputs: bytes, patch: Mapping[str, Any], max_bytes: int) -> b
         patched = apply_merge_patch(cast("object", found), patch)
     except RecursionError:
         raise InvalidRequest("inputs", "are nested too deep: flatten them") from None
-    return encode_inputs(patched, max_bytes)
+    return encode_new_inputs(patched, max_bytes)

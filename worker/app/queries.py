@@ -23,6 +23,7 @@ from worker.app.budget_waits import BudgetWaits
 from worker.app.budgets import Budgets
 from worker.app.credit_warnings import CreditWarning, CreditWarnings
 from worker.app.eta import Eta, EtaEstimator
+from worker.app.parents import find_parent_blockers
 from worker.app.readiness import Readiness
 from worker.app.shown_ids import is_of_tenant
 from worker.app.visible_texts import visible
@@ -34,8 +35,9 @@ from worker.store import Store
 from worker.store.evidence import ReconcileOff
 from worker.store.jobs import NewerRecord
 from worker.store.payloads import StoredPayloads
+from worker.store.read.filter import Filter
 from worker.store.read.lane_counts import LaneCount
-from worker.store.read.queries import Filter, JobGroup, Page
+from worker.store.read.queries import JobGroup, Page
 from worker.store.refusals import RedisRefusal
 from worker.store.webhooks import Orphan
 from worker.store.workers import ALIVE_LEASES, Heartbeat
@@ -240,6 +242,7 @@ class Queries:
             drained_workers=sum(worker.drained and not worker.stopping for worker in workers),
             waits_for_poll=bool(staying)
             and all(job.account in worker.unproved_accounts for worker in staying),
+            parents=await find_parent_blockers(self._store.jobs, job, now),
             budgets=await self._budget_waits.blockers(job, active, now),
             poll_history=await self._poll_history(job),
             poll_failure=next((one.poll_failure for one in workers if one.poll_failure), ""),

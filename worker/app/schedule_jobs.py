@@ -15,7 +15,7 @@ from worker.store.codec import DECODE_ERRORS, decode
 
 def parse_scheduled_job(job: dict[str, Any], max_inputs_bytes: int) -> JobRequest:
     """Read the job request of a schedule; raises `InvalidRequest` with a field `job.…`."""
-    for name in ("id", "run_at", "delay_s", "start_by"):
+    for name in ("id", "run_at", "delay_s", "start_by", "after"):
         if name in job:
             raise InvalidRequest(f"job.{name}", "cannot be given: each tick has its own")
     if "metadata" in job:  # the job of a schedule is stored as it is, but for its inputs

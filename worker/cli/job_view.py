@@ -120,6 +120,7 @@ def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
         ("waits for budget", text(job.get("waits_for_budget"))),
         ("batch", text(job.get("batch"))),
         ("fair key", text(job.get("fair_key"))),
+        ("after", text(", ".join(job.get("after") or []))),
         ("callbacks to", text(job.get("callback_url"))),
         ("tags", text(tags)),
         ("execution", text(job.get("execution_id"))),

@@ -81,6 +81,7 @@ batch_options = all_of(
     click.option("--batch", help="Name of a batch."),
     click.option("--tag", help="One of their tags."),
     click.option("--fair-key", help="Their fair key."),
+    click.option("--after", metavar="JOB", help="A job that they were to wait for."),
 )
 finding = click.option(
     "--finding",

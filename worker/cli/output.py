@@ -23,6 +23,7 @@ MAX_MIN_WIDTH: Final = 40
 
 STATE_COLOURS: Final = {
     "scheduled": "blue",
+    "waiting": "blue",
     "queued": "cyan",
     "submitting": "cyan",
     "running": "bright_cyan",

@@ -6,6 +6,7 @@ from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
 from worker.store.callback_outbox import WAKE_MESSAGE
+from worker.store.dependencies import DEPENDENCIES_MESSAGE
 from worker.store.workers import drain_message
 
 
@@ -19,6 +20,7 @@ def build_subscribers(
     store, wakeups = context.store, context.wakeups
     named = {
         drain_message(context.worker_id): heartbeat_wakeup,
+        DEPENDENCIES_MESSAGE: wakeups.dependencies,
         WAKE_MESSAGE: callback_sender.wakeup if callback_sender else Wakeup(),
     }
     wake = WakeupSubscriber(store.client, store.keys.wake, wakeups.admission, named)

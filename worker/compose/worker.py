@@ -35,6 +35,7 @@ from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
 from worker.engine.services.batch_keeper import BatchKeeper
 from worker.engine.services.breaker_prober import BreakerProber
+from worker.engine.services.dependency_keeper import DependencyKeeper
 from worker.engine.services.expirer import Expirer
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
@@ -338,6 +339,9 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         Expirer(context.store),
         PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
         BatchKeeper(context.store, context.worker_id),
+        DependencyKeeper(
+            context.store, context.wakeups, context.worker_id, parts.settings.max_inputs_bytes
+        ),
         Pruner(context.store, parts.settings.retention_s, parts.settings.payload_retention_s),
         parts.poll_planner,
         parts.rate_limiter,

@@ -13,12 +13,12 @@ import msgspec
 from pydantic import ValidationError
 
 from jobs.states import State
-from worker.api.models.requests import JobsQuery
+from worker.api.models.query_parameters import JobsQuery
 from worker.api.models.response import rfc3339
 from worker.app.bulk_request import JobSelection
 from worker.app.job_request_parser import as_invalid_request
 from worker.dashboard.views.formatting import parse_time
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 FILTER_FIELDS: Final = (
     "state",
@@ -29,6 +29,7 @@ FILTER_FIELDS: Final = (
     "tag",
     "batch",
     "fair_key",
+    "after",
     "account",
     "finding",
     "since",

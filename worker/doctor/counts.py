@@ -24,6 +24,7 @@ STUCK_RUNS: Final = "stuck"
 _SUMS: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
     ("jobs listed", (Index.ALL,), tuple(State)),
     ("jobs that wait for a time", (Index.DUE,), (State.SCHEDULED, State.RETRYING)),
+    ("jobs that wait for others", (Index.WAITING,), (State.WAITING,)),
     ("queued jobs", (Index.BYPASS, LANES, BUDGETS), (State.QUEUED,)),
     ("jobs leased or in flight", (Index.LEASE, Index.INFLIGHT), (*sorted(ACTIVE), STUCK_RUNS)),
 )
@@ -53,7 +54,7 @@ def compare_sums(sizes: Mapping[str, int]) -> list[str]:
 
 async def _read_sizes(reader: IntegrityReader, keys: Keys) -> dict[str, int] | None:
     """The sizes at one moment; None where a lane or group was added or removed meanwhile."""
-    fixed = (Index.ALL, Index.DUE, Index.BYPASS, Index.LEASE, Index.INFLIGHT)
+    fixed = (Index.ALL, Index.DUE, Index.WAITING, Index.BYPASS, Index.LEASE, Index.INFLIGHT)
     wanted = {keys.index(index): str(index) for index in fixed}
     wanted |= {keys.index(Index.STATE, state): str(state) for state in State}
     before = await reader.sizes([])

@@ -53,6 +53,7 @@ _CONFIG: Final = ("appendonly", "appendfsync", "maxmemory", "maxmemory-policy")
 
 _MOVED_BY_WORKERS: Final = (
     State.SCHEDULED,
+    State.WAITING,
     State.QUEUED,
     State.SUBMITTING,
     State.RUNNING,

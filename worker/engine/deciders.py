@@ -211,6 +211,7 @@ class RescueDecider:
                 return decide_submit(job, lost, DecisionContext(now, jitter, self.rules))
             case (
                 State.SCHEDULED
+                | State.WAITING
                 | State.QUEUED
                 | State.RETRYING
                 | State.PARKED

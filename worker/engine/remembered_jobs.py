@@ -140,7 +140,7 @@ def _was_sent(job: Job) -> bool:
     match job.state:
         case State.SUBMITTING:
             return job.sent_at is not None
-        case State.SCHEDULED | State.QUEUED:
+        case State.SCHEDULED | State.WAITING | State.QUEUED:
             return False
         case (
             State.RUNNING

@@ -37,5 +37,7 @@ class Wakeups:
     """A job is due earlier than the scheduler knew."""
     poller: Wakeup = field(default_factory=Wakeup)
     """A poll is due earlier than the poller knew, or one of its slots is free."""
+    dependencies: Wakeup = field(default_factory=Wakeup)
+    """A job settled that others wait for."""
     deliveries: Wakeup = field(default_factory=Wakeup)
     """The provider delivered something, or a job waits for a delivery."""

@@ -19,6 +19,7 @@ from worker.store.callback_outbox import MAX_OUTBOX_BYTES, CallbackOutbox
 from worker.store.callbacks import CallbackStore
 from worker.store.client import Client, ReplicaWait
 from worker.store.costs import CostStore
+from worker.store.dependencies import DependencyStore
 from worker.store.durations import DurationStore
 from worker.store.enqueue_facts import EnqueueFactsStore
 from worker.store.events import EventLog
@@ -89,6 +90,7 @@ class Store:
     balances: BalanceStore
     budgets: BudgetStore
     batches: BatchStore
+    dependencies: DependencyStore
     budget_spending: BudgetSpendingStore
     schedules: ScheduleStore
     warnings: WarningStore
@@ -122,10 +124,9 @@ def open_store(
     """
     client, keys = Client(redis), Keys(namespace, db=_database(redis))
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
-    announcements = Announcements(client, buffer)
-    scripts = Scripts(client, announcements, wait, AuditChain(cipher.keys))
-    recovery = RecoveryStore(client, keys, scripts)
-    payloads = PayloadStore(client, keys, scripts, cipher)
+    scripts = Scripts(client, Announcements(client, buffer), wait, AuditChain(cipher.keys))
+    parts = (client, keys, scripts)
+    recovery, payloads = RecoveryStore(*parts), PayloadStore(*parts, cipher)
     costs, workflows = CostStore(client, keys), WorkflowStore(client, keys)
     outbox = CallbackOutbox(keys, callback_outbox_bytes)
     jobs = JobStore(client, keys, scripts, buffer, recovery, payloads=payloads, outbox=outbox)
@@ -142,13 +143,14 @@ def open_store(
         rate_limits=RateLimitStore(client, keys, scripts),
         registers=Registers(client, keys, scripts),
         recovery=recovery,
-        workers=WorkerStore(client, keys, announcements),
+        workers=WorkerStore(client, keys, scripts.announcements),
         accounts=AccountStore(client, keys),
         enqueue_facts=EnqueueFactsStore(client, keys),
         ledger=LedgerStore(client, keys),
         balances=BalanceStore(client, keys),
         budgets=BudgetStore(client, keys, scripts),
         batches=BatchStore(client, keys, scripts, jobs),
+        dependencies=DependencyStore(client, keys, scripts),
         budget_spending=BudgetSpendingStore(client, keys),
         schedules=ScheduleStore(client, keys, scripts, jobs, cipher),
         warnings=WarningStore(client, keys, scripts),

@@ -50,6 +50,10 @@ NO_LIMIT: Final = "1e300"
 
 NEVER_TOO_MANY: Final = 2**31
 """Fields that a hash may have, where their names are bounded elsewhere."""
+
+CHILDREN: Final = "children"
+"""Field of a job's hash: there if others were enqueued to wait for it."""
+
 BATCH_CREDITS: Final = "credits"
 """Field of a batch's hash: what its attempts cost, in millionths of a credit."""
 
@@ -178,6 +182,7 @@ class Change:
             self.ops += turn_operations(self._names, old, new, side_writes.fair_turn)
         self._add_charges(old, new)
         self._note_batch(old, new)
+        self._note_parent(old, new)
         if new.state is State.QUEUED:
             self.ops.append(("P", self._names.wake, str(new.lane)))
         elif new.state in SETTLED_OR_PARKED:
@@ -218,6 +223,8 @@ class Change:
         if side_writes.joins_batch is not None:
             batch = self._names.batch_record(side_writes.joins_batch)
             self.ops.append(("B", batch, BATCH_SEALED, 0))
+        for parent in side_writes.parents:
+            self.ops.append(("B", self._names.job(parent.job_id), "rev", parent.version))
         if side_writes.budgets_version is not None:
             self.ops.append(("B", self._names.budgets, "", side_writes.budgets_version))
         tick, ticks = side_writes.tick, self._names.schedule_ticks
@@ -233,7 +240,8 @@ class Change:
         self.ops.append(("O", self._names.index(Index.EXECUTION, execution_id), job_id))
 
     def delete(self, old: Job) -> "Change":
-        """Delete a job and every entry it has."""
+        """Delete a job and every entry it has, unless others wait for it."""
+        self.ops.append(("K", self._names.index(Index.WAITING_CHILDREN, old.id)))
         for kind, name, _ in entries(old):
             self._remove_entry(kind, name, old.id)
         self.ops += turn_operations(self._names, old, None)
@@ -297,6 +305,14 @@ class Change:
         is_new = old is None or old.state is not new.state
         if is_new and new.state in SETTLED_OR_PARKED and (batch := batch_of(new)) is not None:
             self.ops.append(("A", self._names.batch_changes, new.updated_at, batch))
+
+    def _note_parent(self, old: Job | None, new: Job) -> None:
+        """Mark the jobs that a new one waits for; have the children of a settled one looked at."""
+        for parent in new.after if old is None else ():
+            self.ops.append(("F", self._names.job(parent), CHILDREN, 1))
+        if new.state in SETTLED and (old is None or old.state is not new.state):
+            key, at = self._names.settled_parents, new.updated_at
+            self.ops.append(("W", key, at, new.id, self._names.wake))
 
     def _settle_in_batch(self, batch: str, old: Job | None, new: Job) -> None:
         """Put a job behind those of its batch that settled before; perhaps it is the last one.

@@ -17,7 +17,7 @@ class Keys:
     """The number of the database: channels are those of the whole server."""
 
     def job(self, job_id: str) -> str:
-        """Hash `rev, rec, inputs, result, unreadable, erased` of one job."""
+        """Hash `rev, rec, inputs, result, unreadable, erased, children` of one job."""
         return f"{self.namespace}:job:{job_id}"
 
     def index(self, kind: Index, name: str = "") -> str:
@@ -86,6 +86,16 @@ class Keys:
     def batch_changes(self) -> str:
         """Sorted set of the batches of which a job settled or was parked, by when."""
         return f"{self.namespace}:batch-changes"
+
+    @property
+    def settled_parents(self) -> str:
+        """Sorted set of the jobs that settled and that others may wait for, by when."""
+        return f"{self.namespace}:settled-parents"
+
+    @property
+    def dependency_lease(self) -> str:
+        """String, the worker that moves on jobs that wait for others; it expires."""
+        return f"{self.namespace}:dependency-lease"
 
     @property
     def holds(self) -> str:

@@ -55,6 +55,15 @@ class TickCheck:
     tick: int
 
 
+@dataclass(frozen=True, slots=True)
+class ParentCheck:
+    """Precondition of a job that waits for another: that one is as it was read."""
+
+    job_id: str
+    version: int
+    """The number of its revision."""
+
+
 def epoch_checks(job: Job) -> tuple[EpochCheck, ...]:
     """The precondition of a send: no breaker of the job tripped since it was admitted."""
     epochs = BreakerEpochs(*job.breaker_epochs[: len(NO_EPOCHS)])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from jobs.fairness import FairTurn
-from worker.store.preconditions import BudgetCheck, EpochCheck, Limit, TickCheck
+from worker.store.preconditions import BudgetCheck, EpochCheck, Limit, ParentCheck, TickCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class SideWrites:
     """The text of an unreadable record, kept beside the record that replaces it."""
     audit_entry: NewAuditEntry | None = None
     """The operator action that made the change, if one did."""
+    parents: tuple[ParentCheck, ...] = ()
+    """Precondition of a new job: those that it waits for are as they were read."""
     tick: TickCheck | None = None
     """Precondition of the job of a schedule's tick."""
     fair_turn: FairTurn | None = None

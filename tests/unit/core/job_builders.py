@@ -63,6 +63,11 @@ def scheduled(**facts: Any) -> Job:
     return a_job(state=State.SCHEDULED, due_at=NOW + 60, queued_at=None, **facts)
 
 
+def waiting(**facts: Any) -> Job:
+    times = {"parents_check_at": NOW, "queued_at": None}
+    return a_job(state=State.WAITING, **{"after": ("p1", "p2"), **times, **facts})
+
+
 def queued(**facts: Any) -> Job:
     return a_job(**facts)
 

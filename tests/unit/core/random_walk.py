@@ -108,6 +108,8 @@ def _program_steps(job: Job, now: float) -> list[WalkStep]:
                 WalkStep("promote", False, lambda: transitions.promote(job, now)),
                 *_expiry(job, now),
             ]
+        case State.WAITING:
+            return [*_parent_steps(job, now), *_expiry(job, now)]
         case State.QUEUED:
             admissions = (_admission(job, now, hold_ids) for hold_ids in ((), ("gate-1",)))
             return [*admissions, *_expiry(job, now)]
@@ -127,14 +129,26 @@ def _program_steps(job: Job, now: float) -> list[WalkStep]:
             return _submit_steps(job, ON_SUBMIT, now)
         case State.RUNNING | State.CANCELLING:
             return _poll_steps(job, now)
-        case State.PARKED if accepts_run_updates(job):
-            return _poll_steps(job, now)
-        case State.PARKED if job.parked_as == UNCERTAIN:
-            return _submit_steps(job, ON_SUBMIT[:2], now)
-        case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
+        case State.PARKED:
+            return _steps_of_the_parked(job, now)
+        case State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return []
         case _:
             assert_never(job.state)
+
+
+def _steps_of_the_parked(job: Job, now: float) -> list[WalkStep]:
+    if accepts_run_updates(job):
+        return _poll_steps(job, now)
+    return _submit_steps(job, ON_SUBMIT[:2], now) if job.parked_as == UNCERTAIN else []
+
+
+def _parent_steps(job: Job, now: float) -> list[WalkStep]:
+    return [
+        WalkStep("promote", False, lambda: transitions.promote_child(job, now)),
+        WalkStep("park", False, lambda: transitions.park_for_parent(job, now, "gone")),
+        WalkStep("park", False, lambda: transitions.park_for_result(job, now, "gone")),
+    ]
 
 
 def _finding_steps(job: Job, now: float) -> list[WalkStep]:
@@ -222,6 +236,8 @@ def _operator_actions(job: Job, now: float) -> OperatorActions:
         case State.QUEUED | State.SCHEDULED | State.RETRYING:
             parking = {"park_manual": lambda: transitions.park_manual(job, now, by="ann")}
             return cancel | parking | _edits(job, now)
+        case State.WAITING:
+            return cancel
         case State.SUBMITTING if job.sent_at is None:
             return cancel | ask
         case State.SUBMITTING | State.RUNNING:

@@ -15,7 +15,7 @@ from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW, a_job
 from tests.unit.core.random_walk import WalkStep, steps, walked
 
-WATCHED_INDEXES = {Index.DUE, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT}
+WATCHED_INDEXES = {Index.DUE, Index.WAITING, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT}
 """Indexes that a service watches; operators watch `parked` and `dead` by their state."""
 
 choices = st.lists(st.integers(0, 10**6), max_size=40)
@@ -27,7 +27,7 @@ jobs_of_all_sorts = st.builds(
     tags=st.sampled_from([(), ("a",), ("a", "b")]),
     batch=st.sampled_from([None, "b1"]),
     start_by=st.sampled_from([None, NOW - 5, NOW + 5, NOW + 1_000]),
-)
+) | st.just(job_builders.waiting())
 
 
 def _index_by_state(job: Job) -> tuple[Index, float | None] | None:
@@ -35,6 +35,8 @@ def _index_by_state(job: Job) -> tuple[Index, float | None] | None:
     match job.state:
         case State.SCHEDULED | State.RETRYING:
             return Index.DUE, job.due_at
+        case State.WAITING:
+            return Index.WAITING, job.parents_check_at
         case State.QUEUED:
             score = None if job.queued_at is None else queue_score(job.priority, job.queued_at)
             return (Index.BYPASS if job.bypass_hold else Index.LANE), score
@@ -67,13 +69,15 @@ def check_indexes(job: Job) -> None:
         IndexEntry(Index.STATE, job.state, job.since)
     ]
     assert kinds[Index.ALL] == kinds[Index.TARGET] == 1
-    waits = job.state in (State.SCHEDULED, State.QUEUED, State.RETRYING)
+    waits = job.state in (State.SCHEDULED, State.WAITING, State.QUEUED, State.RETRYING)
     if job.start_by is None or not waits:
         assert not kinds[Index.START_BY]
     elif not job.attempts:
         assert IndexEntry(Index.START_BY, "", job.start_by) in found
     assert kinds[Index.TAG] == len(job.tags)
     assert kinds[Index.BATCH] == (job.batch is not None)
+    assert kinds[Index.CHILDREN] == len(job.after)
+    assert kinds[Index.WAITING_CHILDREN] == len(job.after) * (job.state is State.WAITING)
     counted = job.state in (State.SUBMITTING, State.RUNNING, State.CANCELLING)
     assert kinds[Index.ACTIVE] == counted
     by_connection = job.mode is Mode.SYNC and job.execution_id is None
@@ -163,6 +167,7 @@ def test_every_state_a_job_can_reach_is_watched(on_uncertain: OnUncertain) -> No
     reached = [
         a_job(max_attempts=2, on_uncertain=on_uncertain),
         job_builders.scheduled(max_attempts=2),
+        job_builders.waiting(max_attempts=2),
     ]
     shapes = {_shape(job) for job in reached}
     for before in reached:
@@ -183,6 +188,7 @@ def test_every_state_a_job_can_reach_is_watched(on_uncertain: OnUncertain) -> No
     ("job", "watched"),
     [
         (job_builders.scheduled(), IndexEntry(Index.DUE, "", NOW + 60)),
+        (job_builders.waiting(), IndexEntry(Index.WAITING, "", NOW)),
         (job_builders.retrying(), IndexEntry(Index.DUE, "", NOW + 2)),
         (job_builders.queued(), IndexEntry(Index.LANE, "default/model/suno", queue_score(0, NOW))),
         (

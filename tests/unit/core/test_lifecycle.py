@@ -52,6 +52,12 @@ queued      cancel           cancelled   operator           nothing was sent
 queued      park_manual      parked      operator
 queued      dead_letter      dead        worker             it can never be sent
 queued      park_inputs_lost parked      worker             Redis lost its inputs
+waiting     promote          queued      worker             its parents have succeeded
+waiting     expire           cancelled   clock              it was not sent in time
+waiting     cancel           cancelled   operator           nothing was sent
+waiting     dead_letter      dead        worker             it makes the worker raise
+waiting     park_for_parent  parked      worker             a parent never succeeds
+waiting     park_inputs_lost parked      worker             Redis lost its inputs
 queued      park_over_budget parked      worker             it can never fit in a budget
 submitting  send             submitting  worker             just before the first byte
 submitting  open             running     worker             a sync run
@@ -155,6 +161,7 @@ CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.PARK_OVER_BUDGET: lambda job: transitions.park_over_budget(
         job, NOW, BUDGET_STATUS, 5.0
     ),
+    Transition.PARK_FOR_PARENT: lambda job: transitions.park_for_parent(job, NOW, "gone"),
     Transition.PARK_INPUTS_LOST: lambda job: transitions.park_inputs_lost(job, NOW),
     Transition.RELEASE: lambda job: transitions.release(job, NOW, by="ann"),
     Transition.EXTEND_DEADLINE: lambda job: transitions.release(job, NOW, by="ann"),
@@ -167,6 +174,7 @@ CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
 
 IN_STATE: dict[State, tuple[Callable[[], Job], ...]] = {
     State.SCHEDULED: (job_builders.scheduled,),
+    State.WAITING: (job_builders.waiting,),
     State.QUEUED: (job_builders.queued,),
     State.SUBMITTING: (job_builders.admitted, job_builders.submitted),
     State.RUNNING: (job_builders.running, job_builders.sync_run),

@@ -47,6 +47,7 @@ OTHERS: dict[str, Any] = {
     "start_by": NOW,
     "metadata": b'{"order":7}',
     "fair_key": "ann",
+    "after": ("p",),
 }
 
 

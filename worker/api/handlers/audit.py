@@ -4,7 +4,7 @@ from aiohttp import web
 
 from worker.api.context import context_of
 from worker.api.models.audit import AuditPageResponse, audit_entry_response
-from worker.api.models.requests import AuditQuery
+from worker.api.models.query_parameters import AuditQuery
 from worker.api.models.response import json_response
 from worker.api.parsing import read_query
 from worker.store.audit import AuditFilter

@@ -17,7 +17,7 @@ from worker.api.parsing import read_parsed, validate_model
 from worker.api.problems import bad_field
 from worker.app.bulk_request import SWEPT_STATES, BulkAction, BulkRequest, JobSelection
 from worker.app.enqueue import InvalidRequest
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 M = TypeVar("M", bound=BulkActionBody)
 

@@ -17,7 +17,7 @@ from worker.api.auth.continued_access import until_access_ends
 from worker.api.auth.principal import current_principal
 from worker.api.context import context_of
 from worker.api.models.events import EndResponse, ResetResponse
-from worker.api.models.requests import ENTRY_ID_PATTERN, EventsQuery
+from worker.api.models.query_parameters import ENTRY_ID_PATTERN, EventsQuery
 from worker.api.models.response import encode_response
 from worker.api.parsing import read_query
 from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter, problem_of

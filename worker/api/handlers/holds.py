@@ -14,7 +14,8 @@ from worker.api.models.holds import (
     group_response,
     hold_response,
 )
-from worker.api.models.requests import ActionBody, GroupsQuery, HoldBody
+from worker.api.models.query_parameters import GroupsQuery
+from worker.api.models.requests import ActionBody, HoldBody
 from worker.api.models.response import json_response
 from worker.api.models.stats import stats_response
 from worker.api.parsing import read_body, read_query

@@ -15,14 +15,20 @@ from worker.api.edge.responses import expect_payloads
 from worker.api.handlers.jobs import load_path_job, path_job_id
 from worker.api.models.job_edits import EditBody
 from worker.api.models.jobs import NO_GATES, NO_PAYLOADS, job_response
-from worker.api.models.requests import ActionBody, ErasureBody, RequeueBody, ResolveBody
+from worker.api.models.requests import (
+    ActionBody,
+    ErasureBody,
+    ReleaseBody,
+    RequeueBody,
+    ResolveBody,
+)
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body
 from worker.api.problems import Problem, bad_field
 from worker.app.action_table import JobAction
 from worker.app.eta import Eta
 from worker.app.extras import extra_or
-from worker.app.job_request_parser import encode_inputs
+from worker.app.job_request_parser import encode_new_inputs
 from worker.store.payloads import StoredPayloads
 
 
@@ -35,15 +41,27 @@ async def run_action(action: JobAction, request: web.Request) -> web.Response:
 
 async def requeue_job(request: web.Request) -> web.Response:
     """Requeue a dead letter, with other inputs where given."""
-    context = context_of(request)
     body = await read_body(request, RequeueBody, BodyKind.INPUTS)
+    return await _act_with_inputs(JobAction.REQUEUE, request, body)
+
+
+async def release_job(request: web.Request) -> web.Response:
+    """Release a parked job, with other inputs where given."""
+    body = await read_body(request, ReleaseBody, BodyKind.INPUTS)
+    return await _act_with_inputs(JobAction.RELEASE, request, body)
+
+
+async def _act_with_inputs(
+    action: JobAction, request: web.Request, body: RequeueBody | ReleaseBody
+) -> web.Response:
+    context = context_of(request)
     inputs, warnings = None, tuple[EnqueueWarning, ...]()
     if body.inputs is not None:
-        inputs = encode_inputs(body.inputs, context.settings.max_inputs_bytes)
+        inputs = encode_new_inputs(body.inputs, context.settings.max_inputs_bytes)
         lane = (await load_path_job(request)).lane
         warnings = (await context.use_cases.enqueue_checks.preview(lane, inputs)).warnings
     job = await context.use_cases.actions.act(
-        JobAction.REQUEUE, path_job_id(request), current_actor(body.note), inputs=inputs
+        action, path_job_id(request), current_actor(body.note), inputs=inputs
     )
     return await _job_response(request, job, warnings)
 

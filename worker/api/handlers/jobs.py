@@ -37,7 +37,8 @@ from worker.api.models.jobs import (
     job_response,
     why_response,
 )
-from worker.api.models.requests import BulkEnqueueBody, JobsQuery, WaitQuery
+from worker.api.models.query_parameters import JobsQuery, WaitQuery
+from worker.api.models.requests import BulkEnqueueBody
 from worker.api.models.response import json_response
 from worker.api.parsing import read_parsed, read_query, validate_model
 from worker.api.problems import Problem, bad_parameter, logged_problem, problem_of
@@ -49,7 +50,7 @@ from worker.app.extras import extra_or
 from worker.app.job_request_parser import parse_job_request
 from worker.app.shown_ids import shown_job_id
 from worker.store.payloads import StoredPayloads
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 from worker.store.refusals import error_word
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -80,6 +81,7 @@ async def enqueue_job(request: web.Request) -> web.Response:
         tenant=caller.grants.tenant,
         by=caller.name,
         counted_for=counted_for(caller, limits),
+        sees_results=caller.sees_payloads,
     )
     return await send_enqueued(request, job_request, result)
 
@@ -170,6 +172,7 @@ async def enqueue_jobs(request: web.Request) -> web.Response:
             tenant=caller.grants.tenant,
             by=caller.name,
             counted_for=counted_for(caller, limits),
+            sees_results=caller.sees_payloads,
         )
     )
     rows = [next(outcomes) if isinstance(entry, tuple) else entry for entry in parsed]

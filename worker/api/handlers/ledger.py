@@ -10,7 +10,8 @@ from worker.api.models.credits import (
     credits_response,
     forecast_response,
 )
-from worker.api.models.requests import BalanceBody, CreditsQuery
+from worker.api.models.query_parameters import CreditsQuery
+from worker.api.models.requests import BalanceBody
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body, read_query
 from worker.api.problems import bad_parameter

@@ -5,7 +5,7 @@ from redis.exceptions import RedisError
 
 from worker.api.context import context_of
 from worker.api.metrics_snapshot import read_snapshot
-from worker.api.models.requests import HistoryQuery
+from worker.api.models.query_parameters import HistoryQuery
 from worker.api.models.response import json_response
 from worker.api.models.stats import HistoryResponse, history_point_response
 from worker.api.parsing import read_query

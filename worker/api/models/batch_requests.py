@@ -6,7 +6,8 @@ from pydantic import Field
 
 from jobs.budgets.record import MIN_LIMIT
 from jobs.credits.charges import MAX_CREDITS
-from worker.api.models.requests import ActionBody, QueryParameters
+from worker.api.models.query_parameters import QueryParameters
+from worker.api.models.requests import ActionBody
 from worker.app.job_request_parser import Batch, matching
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from jobs.callbacks import CallbackState
 from jobs.tenants import STORED_JOB_ID
-from worker.api.models.requests import MAX_PAGE_SIZE, QueryParameters
+from worker.api.models.query_parameters import MAX_PAGE_SIZE, QueryParameters
 from worker.app.job_request_parser import matching
 
 MAX_HOST_CHARS = 300

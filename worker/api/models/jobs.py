@@ -145,6 +145,9 @@ class JobResponse(ResponseModel):
             extra_json_schema={"type": ["object", "null"]},
         ),
     ]
+    after: Annotated[
+        tuple[str, ...], Meta(description="the jobs that have to succeed before it is queued")
+    ]
     inputs: Annotated[RawJson | None, Meta(extra_json_schema={"type": ["object", "null"]})]
     result: Annotated[
         RawJson | None,
@@ -270,6 +273,7 @@ def job_response(
         schedule=shown_job_id(job.schedule) or None,
         callback_url=job.callback_url,
         metadata=None if shown.metadata is None else msgspec.Raw(shown.metadata),
+        after=tuple(map(shown_job_id, job.after)),
         inputs=None if shown.inputs is None else msgspec.Raw(shown.inputs),
         result=None if shown.result is None else msgspec.Raw(shown.result),
         cost=job.cost,

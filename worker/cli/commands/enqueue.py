@@ -35,6 +35,7 @@ UNCONFIRMED: Final = (
 @click.option("--tag", "tags", multiple=True, help="Repeatable.")
 @click.option("--batch", help="Name of its batch.")
 @click.option("--fair-key", help="A tenant or user: in a lane, keys take turns.")
+@click.option("--after", multiple=True, metavar="JOB", help="A job to wait for; repeatable.")
 @click.option(
     "--run-at",
     metavar="WHEN",
@@ -64,7 +65,7 @@ UNCONFIRMED: Final = (
 )
 @click.option(
     "--on-uncertain",
-    type=click.Choice(["park", "retry"]),
+    type=click.Choice(["park", "reconcile", "retry"]),
     help="If the outcome of a submit is unknown; retry may pay twice.",
 )
 @click.option("--callback-url", help="Who hears how it ends; its host must be allowed.")

@@ -7,6 +7,7 @@ import click
 from worker.cli import options
 from worker.cli.actions import act_on_ids, act_on_jobs, confirm
 from worker.cli.documents import show_document, show_groups
+from worker.cli.inputs import SOURCES, read_object
 from worker.cli.text import Doc
 
 ACT_OPTIONS: Final = ("note", "dry_run", "yes")
@@ -36,8 +37,14 @@ def groups(*, as_json: bool) -> None:
 @options.job_ids
 @options.scope_options
 @click.option("--all", "everything", is_flag=True, help="All parked jobs.")
+@click.option(
+    "--inputs",
+    metavar=SOURCES,
+    callback=options.parse_with(read_object),
+    help="New inputs of the one job named.",
+)
 @options.act_options
-def release(*, job_ids: tuple[str, ...], **given: Any) -> None:
+def release(*, job_ids: tuple[str, ...], inputs: Doc | None, **given: Any) -> None:
     """Return parked jobs to the queue, once their cause is fixed.
 
     A job named by id is submitted at once, alone, even behind a closed gate. Jobs chosen by --code
@@ -45,7 +52,10 @@ def release(*, job_ids: tuple[str, ...], **given: Any) -> None:
     first, and if it is refused again, the others are not sent. Stuck runs are polled for another
     deadline, and nothing is sent for them. Uncertain jobs are skipped: see `parked resolve`.
     """
-    act_on_jobs("release", job_ids, only_state="parked", **given)
+    if inputs is not None and len(job_ids) != 1:
+        raise click.UsageError("--inputs takes exactly one job id")
+    fields = {} if inputs is None else {"inputs": inputs}
+    act_on_jobs("release", job_ids, only_state="parked", fields=fields, **given)
 
 
 @parked.command()

@@ -17,6 +17,7 @@ PAGE: Final = "/batches"
 PAGE_SIZE: Final = 20
 IN_PROGRESS_STATES: Final = (
     State.SCHEDULED,
+    State.WAITING,
     State.QUEUED,
     State.SUBMITTING,
     State.RUNNING,

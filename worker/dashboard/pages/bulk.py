@@ -26,7 +26,7 @@ from worker.dashboard.views.diffs import DiffLine, diff
 from worker.dashboard.views.formatting import count
 from worker.engine.unreadable_records import load_jobs
 from worker.store.codec import DECODE_ERRORS, decode
-from worker.store.read.queries import Filter
+from worker.store.read.filter import Filter
 
 PREVIEW_WAIT_S: Final = 2.0
 START_WAIT_S: Final = 0.8

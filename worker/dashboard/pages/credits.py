@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from jobs.credits.report import CreditsBy
-from worker.api.models.requests import CreditsQuery
+from worker.api.models.query_parameters import CreditsQuery
 from worker.app.credits import DEFAULT_DAYS, CreditsReport
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import as_invalid_request

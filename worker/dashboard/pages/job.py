@@ -14,6 +14,7 @@ from worker.api.handlers.jobs import load_path_job, path_job_id
 from worker.api.models.jobs import WAITING_STATES
 from worker.api.problems import Problem
 from worker.app.action_table import ACTION_TABLE, PayloadAction
+from worker.app.relatives import relatives_of
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.pages.edit_job import edit_fields
 from worker.dashboard.views.available_actions import EffectContext, available_actions
@@ -42,6 +43,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
     return await page_request.render(
         "job.html",
         job=job,
+        relatives=await relatives_of(job, queries, page_request.context.store.dependencies),
         timeline_size=(WIDTH, HEIGHT),
         bars=timeline_bars(intervals),
         entries=timeline_entries(job, intervals),

@@ -12,7 +12,7 @@ from worker.api.handlers.jobs import load_path_job
 from worker.app.action_table import JobAction
 from worker.app.bulk_request import apply_merge_patch
 from worker.app.enqueue import InvalidRequest
-from worker.app.job_request_parser import encode_inputs
+from worker.app.job_request_parser import encode_new_inputs
 from worker.dashboard.json_form import read_inputs, read_patch
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.pages.job import effect_context
@@ -86,9 +86,9 @@ def _new_inputs(
     max_bytes = page_request.context.settings.max_inputs_bytes
     new = old_inputs
     if inputs_text.strip():
-        new = encode_inputs(read_inputs(inputs_text), max_bytes)
+        new = encode_new_inputs(read_inputs(inputs_text), max_bytes)
     if patch_text:
-        new = encode_inputs(
+        new = encode_new_inputs(
             apply_merge_patch(_decode_inputs(new), read_patch(patch_text)), max_bytes
         )
     is_same = bool(old_inputs) and _decode_inputs(new) == _decode_inputs(old_inputs)

@@ -137,6 +137,7 @@ def _state_changes(job: Job) -> Iterator[tuple[float, State]]:
     state: State | None = None
     if not job.events_dropped:
         state = State.SCHEDULED if job.scheduled_for is not None else State.QUEUED
+        state = State.WAITING if job.after else state
         yield job.created_at, state
     for event in job.events:
         after = _state_after(state, event.name)

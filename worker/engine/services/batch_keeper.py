@@ -46,7 +46,8 @@ class BatchKeeper:
             notice = batch_notice(batch, BatchEvent.COMPLETED, now, number)
             if await self._store.batches.announce(batch, notice, ANNOUNCED, number):
                 log.info("batch.completed", batch=batch.address, completion=number)
-        is_stalled = 0 < batch.open_jobs == batch.of(State.PARKED)
+        parked = batch.of(State.PARKED)
+        is_stalled = parked > 0 and batch.open_jobs == parked + batch.of(State.WAITING)
         if is_stalled == batch.is_stalled:
             return
         stall = batch_notice(batch, BatchEvent.STALLED, now) if is_stalled else None

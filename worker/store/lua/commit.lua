@@ -13,6 +13,8 @@
 --                              server; mark is empty, its epoch, or epoch:count, a count it reached
 --         X key job            check, comes next: a string is absent or the job
 --         O key job            check, comes next: the sorted set has no first member but the job
+--         K key                check: no job waits for this one, whose hash has the field children
+--                              if one was enqueued to; the sorted set is of those
 --         L key prev at by act on note jobs changed hash  append an audit entry behind the one with
 --                              the hash prev; comes before all that is written
 --         A key score member   add to a sorted set
@@ -28,6 +30,9 @@
 --         T key waiting active name at cap  take the turn of a fair key (see fair_turns.py) when
 --                              all else is written: it is next behind at; at its cap (0: none) of
 --                              the set active it has none, without members of waiting it leaves
+--         F key field value    set a field of the hash of another job, if that is there
+--         W key score member channel   if the job's hash has the field children, add to a sorted set
+--                              and publish "dependencies"
 --         S key value ms       set a string that expires
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
@@ -39,9 +44,10 @@
 --          of P or E fails no change, and is one more reply at the end.
 local lists, replies, epochs, i, unannounced = {}, {}, {}, 1  -- epochs: the checked fields, each read once
 local completing = {}  -- numbers of the sets of open jobs, by the number of the hash of their batch
+local has_children = false  -- whether others were enqueued to wait for the job of the change
 local sums, used, now = {}, {}, nil  -- sums: what op H adds, by key; used: what M read, by key
 local turns = {}  -- where the operations T are in ARGV
-local CHECKS = {C = 3, B = 4, M = 6, V = 3, X = 3, O = 3}  -- the letters that come first, and their lengths
+local CHECKS = {C = 3, B = 4, M = 6, K = 2, V = 3, X = 3, O = 3}  -- the letters that come first, and their lengths
 
 local function refusal(reply) return type(reply) == "table" and reply.err or nil end
 
@@ -159,8 +165,10 @@ local function audit()  -- the audit entry at i: nil if there is none or it is w
 end
 
 local function check(key, expected, after)
-  local found = redis.pcall("HGET", key, "rev") or ""
-  if refusal(found) then return found.err end
+  local fields = redis.pcall("HMGET", key, "rev", "children")
+  if refusal(fields) then return fields.err end
+  local found = fields[1] or ""
+  has_children = fields[2]
   if found == after and found ~= "" then return "ok" end
   if found ~= expected then return "superseded" end
   while CHECKS[ARGV[i]] do
@@ -174,6 +182,9 @@ local function check(key, expected, after)
       epochs[name] = epochs[name] or redis.call("HGET", key, arg) or "0"
       problem = (string.match(epochs[name], "^%d+") or "0") ~= ARGV[i + 3] and "gated"
     elseif op == "M" then problem = has_room(key, arg, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+    elseif op == "K" then
+      if has_children then flush() end
+      problem = has_children and redis.call("ZCARD", key) > 0 and "full"
     elseif op == "V" then problem = not_ready(key, arg)
     else
       local owner = op == "X" and redis.call("GET", key)
@@ -207,9 +218,17 @@ while i <= #ARGV do
       key = KEYS[tonumber(ARGV[i + 1])]
       if op == "A" or op == "N" or op == "U" then enqueue(op, key, arg1, arg2)
       elseif op == "R" or op == "D" or op == "P" then enqueue(op, key, arg1)
+      elseif op == "F" then
+        if redis.call("HEXISTS", key, "rev") == 1 then reply = refusal(redis.pcall("HSET", key, arg1, arg2)) end
       elseif op == "S" then reply = refusal(redis.pcall("SET", key, arg1, "PX", arg2))
       elseif op == "Z" then
         reply = settle(tonumber(ARGV[i + 1]), tonumber(arg1), KEYS[tonumber(arg2)], ARGV[i + 4])
+        i = i + 1
+      elseif op == "W" then
+        if has_children then
+          enqueue("A", key, arg1, arg2)
+          enqueue("P", ARGV[i + 4], "dependencies")
+        end
         i = i + 1
       elseif op == "E" then enqueue(op, key, "t", arg2).most = arg1
       elseif op == "T" then turns[#turns + 1], i = i, i + 3

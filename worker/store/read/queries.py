@@ -5,20 +5,17 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Final, assert_never
 
-from jobs.batches import batch_of
-from jobs.evidence.records import EvidenceFinding
-from jobs.fairness import fair_key_of
 from jobs.indexes import Index
-from jobs.job import UNCERTAIN, Job, split_group
+from jobs.job import Job, split_group
 from jobs.lanes import JobId, Lane, target_name
 from jobs.states import Kind, State
-from jobs.tenants import tenant_of
 from jobs.unreadable import unreadable_job
 from worker.store.client import BadCursor, Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
 from worker.store.commit import VersionedJob
 from worker.store.jobs import JobStore, NewerRecord, UnreadableRecord
 from worker.store.keys import Keys
+from worker.store.read.filter import Filter
 from worker.store.read.lane_counts import LaneCount, LaneCountReader
 
 CHUNK: Final = 200
@@ -34,51 +31,6 @@ DAY_S: Final = 86_400.0
 
 MAX_SAMPLE_TRIES: Final = 5
 """Oldest jobs of a group that are tried as its sample, if some are unreadable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which jobs a list shows. Times in Unix seconds, over `created_at`."""
-
-    state: State | None = None
-    kind: Kind | None = None
-    target: str | None = None
-    code: str | None = None
-    cause: str | None = None
-    """Of uncertain jobs: why their outcome is unknown."""
-    tag: str | None = None
-    batch: str | None = None
-    """As it is stored, see `jobs.batches.batch_address`."""
-    fair_key: str | None = None
-    """As it is stored, see `jobs.fairness.fair_key_of`."""
-    account: str | None = None
-    finding: EvidenceFinding | None = None
-    """Of jobs that are parked as uncertain."""
-    tenant: str | None = None
-    since: float | None = None
-    until: float | None = None
-
-    def matches(self, job: Job) -> bool:
-        """Whether a job passes the filter."""
-        code = job.reason.code if job.reason else None
-        cause = job.reason.cause if job.reason else None
-        return (
-            self.state in (None, job.state)
-            and self.kind in (None, job.kind)
-            and self.target in (None, job.target)
-            and self.code in (None, code)
-            and self.cause in (None, cause)
-            and (self.tag is None or self.tag in job.tags)
-            and self.batch in (None, batch_of(job))
-            and (self.fair_key is None or self.fair_key == fair_key_of(job))
-            and self.account in (None, job.account)
-            and (
-                self.finding is None or (job.parked_as == UNCERTAIN and job.finding is self.finding)
-            )
-            and (self.tenant is None or self.tenant == tenant_of(job.id))
-            and (self.since is None or job.created_at >= self.since)
-            and (self.until is None or job.created_at < self.until)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +137,8 @@ class JobQueries:
             found.append(key(Index.TARGET, target_name(job_filter.kind, job_filter.target)))
         if job_filter.tag is not None:
             found.append(key(Index.TAG, job_filter.tag))
+        if job_filter.after is not None:
+            found.append(key(Index.CHILDREN, job_filter.after))
         if job_filter.batch is not None:
             found.append(key(Index.BATCH, job_filter.batch))
         if job_filter.fair_key is not None:

@@ -1,0 +1,1 @@
+"""Jobs that wait until others have succeeded, and take from their results."""
