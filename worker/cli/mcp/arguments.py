@@ -7,15 +7,13 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
+from worker.api.models.query_parameters import GroupsQuery, JobsQuery, QueryParameters
 from worker.api.models.requests import (
     MAX_NOTE_CHARS,
     MAX_SCOPE_CHARS,
     ActionBody,
     ExecutionId,
-    GroupsQuery,
     JobFilter,
-    JobsQuery,
-    QueryParameters,
     RequestBody,
 )
 from worker.app.job_request_parser import JobRequestBody
