@@ -39,7 +39,7 @@ from worker.store.webhooks import Orphan
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
-    Job: (4, "a590ca59537e"),
+    Job: (4, "e25054f6a952"),
     BatchRecord: (1, "63b867a09edf"),
     Budget: (1, "286758592c1e"),
     Schedule: (1, "1bac8428736f"),

@@ -325,8 +325,8 @@ def everything_there_is() -> list[Change]:
 
 
 def waiting_for_another() -> Change:
-    job = a_job(id="j8", state=State.WAITING, after=("j1",), parents_check_at=NOW)
-    return Change(KEYS, "j8", "").write(None, job, SideWrites(parents=(ParentCheck("j1", 3),)))
+    job = a_job(id="child", state=State.WAITING, after=("j1",), parents_check_at=NOW)
+    return Change(KEYS, "child", "").write(None, job, SideWrites(parents=(ParentCheck("j1", 3),)))
 
 
 def accepted() -> Change:
@@ -420,8 +420,8 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     assert deleted.ops["K"] == [["t:waiting-children:j3"]]
     assert child.ops["B"] == [["t:job:j1", "rev", 3]]
     assert child.ops["F"] == [["t:job:j1", "children", 1]]
-    assert ["t:waiting", NOW, "j8"] in child.ops["A"]
-    assert ["t:waiting-children:j1", NOW, "j8"] in child.ops["A"]
+    assert ["t:waiting", NOW, "child"] in child.ops["A"]
+    assert ["t:waiting-children:j1", NOW, "child"] in child.ops["A"]
     at, digest = repr(NOW), changes[4].audit_hash
     assert digest
     assert parked.ops["L"] == [["t:audit", "", at, "ann", "park", "j4", "so", "1", "", digest]]

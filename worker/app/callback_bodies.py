@@ -35,6 +35,7 @@ class CallbackJob(msgspec.Struct, kw_only=True):
     priority: int
     tags: tuple[str, ...]
     batch: str | None
+    fair_key: str | None
     schedule: str | None
     callback_url: str | None
     metadata: msgspec.Raw | None
@@ -120,6 +121,7 @@ def callback_job(
         priority=job.priority,
         tags=job.tags,
         batch=job.batch,
+        fair_key=job.fair_key,
         schedule=app_job_id(job.schedule) or None,
         callback_url=job.callback_url,
         metadata=None if metadata is None else msgspec.Raw(metadata),

@@ -182,8 +182,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Release a job.
-         * @description Returns it to the queue; a stuck run is watched for another deadline. Needs a token of the role `operate` or above.
+         * Release a parked job, with other inputs where given.
+         * @description Needs a token of the role `operate` or above.
          */
         post: operations["release_job"];
         delete?: never;
@@ -1424,7 +1424,7 @@ export interface components {
              */
             ids?: string[] | null;
             /**
-             * @description one of scheduled, queued, submitting, running, retrying, parked, cancelling, succeeded, dead, cancelled
+             * @description one of scheduled, waiting, queued, submitting, running, retrying, parked, cancelling, succeeded, dead, cancelled
              * @default null
              */
             state?: components["schemas"]["State"] | null;
@@ -1463,6 +1463,11 @@ export interface components {
              * @default null
              */
             fair_key?: string | null;
+            /**
+             * @description the id of a job that they were enqueued to wait for
+             * @default null
+             */
+            after?: string | null;
             /**
              * @description an account label
              * @default null
@@ -1567,6 +1572,11 @@ export interface components {
                 [key: string]: string | boolean | number;
             } | null;
             /**
+             * @description ids of at most 50 jobs that have to succeed first; inputs may take from their results: {"$result": "id", "pointer": "/images/0"}
+             * @default []
+             */
+            after?: string[];
+            /**
              * @description an account label: lowercase letters, digits, _ and -, at most 63, starting with a letter or digit
              * @default default
              */
@@ -1587,6 +1597,21 @@ export interface components {
          * @enum {string}
          */
         Overlap: "enqueue" | "skip";
+        /** @description A parked job to release, with the inputs it has or with others. */
+        ReleaseBody: {
+            /**
+             * @description a string of at most 1000 characters, kept in the audit log
+             * @default
+             */
+            note?: string;
+            /**
+             * @description a JSON object that replaces the inputs; not for a job whose run the provider may have
+             * @default null
+             */
+            inputs?: {
+                [key: string]: unknown;
+            } | null;
+        };
         /** @description A dead letter to requeue, with the inputs it has or with others. */
         RequeueBody: {
             /**
@@ -1661,7 +1686,7 @@ export interface components {
          * @description The state of a job. Settled states are past participles, passing ones end in -ing.
          * @enum {string}
          */
-        State: "cancelled" | "cancelling" | "dead" | "parked" | "queued" | "retrying" | "running" | "scheduled" | "submitting" | "succeeded";
+        State: "cancelled" | "cancelling" | "dead" | "parked" | "queued" | "retrying" | "running" | "scheduled" | "submitting" | "succeeded" | "waiting";
         /**
          * @description RFC 9457 problem details; `field` names the field, parameter or header at fault.
          *
@@ -1805,6 +1830,8 @@ export interface components {
             callback_url: string | null;
             /** @description what its app gave it, also in lists; null for a role that may not see payloads, and once they were erased */
             metadata: Record<string, never> | null;
+            /** @description the jobs that have to succeed before it is queued */
+            after: string[];
             inputs: Record<string, never> | null;
             /** @description the provider's result, unchanged; null before it is there */
             result: unknown;
@@ -2792,7 +2819,7 @@ export interface operations {
     list_jobs: {
         parameters: {
             query?: {
-                /** @description one of scheduled, queued, submitting, running, retrying, parked, cancelling, succeeded, dead, cancelled */
+                /** @description one of scheduled, waiting, queued, submitting, running, retrying, parked, cancelling, succeeded, dead, cancelled */
                 state?: components["schemas"]["State"];
                 /** @description model or workflow */
                 kind?: components["schemas"]["Kind"];
@@ -2808,6 +2835,8 @@ export interface operations {
                 batch?: string;
                 /** @description one fair key; one of a tenant, for others, as <tenant>~<key> */
                 fair_key?: string;
+                /** @description the id of a job that they were enqueued to wait for */
+                after?: string;
                 /** @description an account label */
                 account?: string;
                 /** @description of jobs parked as uncertain, one of pending, not_started, started, ambiguous, unknown */
@@ -3980,7 +4009,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["ActionBody"];
+                "application/json": components["schemas"]["ReleaseBody"];
             };
         };
         responses: {
@@ -6677,7 +6706,7 @@ export interface operations {
     stream_events: {
         parameters: {
             query?: {
-                /** @description the state before or after: one of scheduled, queued, submitting, running, retrying, parked, cancelling, succeeded, dead, cancelled */
+                /** @description the state before or after: one of scheduled, waiting, queued, submitting, running, retrying, parked, cancelling, succeeded, dead, cancelled */
                 state?: components["schemas"]["State"];
                 /** @description model or workflow */
                 kind?: components["schemas"]["Kind"];

@@ -37,6 +37,7 @@ class Calls:
         on_uncertain: models.OnUncertain | None = None,
         callback_url: str | None = None,
         metadata: dict[str, str | bool | int | float] | None = None,
+        after: list[str] | None = None,
         account: str | None = None,
     ) -> models.Job | models.EnqueuedJob:
         """Enqueue a job.
@@ -67,6 +68,8 @@ class Calls:
         KNOUDS_CALLBACK_URL if omitted
         metadata: a JSON object of at most 16 texts, numbers, true or false under names of 1
         to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
+        after: ids of at most 50 jobs that have to succeed first; inputs may take from their
+        results: {"$result": "id", "pointer": "/images/0"}
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -93,6 +96,7 @@ class Calls:
                         "on_uncertain": on_uncertain,
                         "callback_url": callback_url,
                         "metadata": metadata,
+                        "after": after,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -112,6 +116,7 @@ class Calls:
         tag: str | None = None,
         batch: str | None = None,
         fair_key: str | None = None,
+        after: str | None = None,
         account: str | None = None,
         finding: models.EvidenceFinding | None = None,
         tenant: str | None = None,
@@ -124,8 +129,8 @@ class Calls:
 
         Needs a token of the role `watch` or above, or one with `own`.
 
-        state: one of scheduled, queued, submitting, running, retrying, parked, cancelling,
-        succeeded, dead, cancelled
+        state: one of scheduled, waiting, queued, submitting, running, retrying, parked,
+        cancelling, succeeded, dead, cancelled
         kind: model or workflow
         target: a target, as gpt-image-2
         code: a reason's code, as uncertain
@@ -133,6 +138,7 @@ class Calls:
         tag: one tag
         batch: one batch; one of a tenant, for others, as <tenant>~<batch>
         fair_key: one fair key; one of a tenant, for others, as <tenant>~<key>
+        after: the id of a job that they were enqueued to wait for
         account: an account label
         finding: of jobs parked as uncertain, one of pending, not_started, started,
         ambiguous, unknown
@@ -157,6 +163,7 @@ class Calls:
                         "tag": tag,
                         "batch": batch,
                         "fair_key": fair_key,
+                        "after": after,
                         "account": account,
                         "finding": finding,
                         "tenant": tenant,
@@ -203,6 +210,7 @@ class Calls:
         on_uncertain: models.OnUncertain | None = None,
         callback_url: str | None = None,
         metadata: dict[str, str | bool | int | float] | None = None,
+        after: list[str] | None = None,
         account: str | None = None,
     ) -> models.RunPreview:
         """Answer what an enqueue would say of its run, and enqueue nothing.
@@ -233,6 +241,8 @@ class Calls:
         KNOUDS_CALLBACK_URL if omitted
         metadata: a JSON object of at most 16 texts, numbers, true or false under names of 1
         to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
+        after: ids of at most 50 jobs that have to succeed first; inputs may take from their
+        results: {"$result": "id", "pointer": "/images/0"}
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -259,6 +269,7 @@ class Calls:
                         "on_uncertain": on_uncertain,
                         "callback_url": callback_url,
                         "metadata": metadata,
+                        "after": after,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -376,17 +387,26 @@ class Calls:
         )
         return answer
 
-    def release_job(self, id: str, *, note: str | None = None) -> models.Job:
-        """Release a job.
+    def release_job(
+        self, id: str, *, note: str | None = None, inputs: dict[str, Any] | None = None
+    ) -> models.Job:
+        """Release a parked job, with other inputs where given.
 
-        Returns it to the queue; a stuck run is watched for another deadline. Needs a token
-        of the role `operate` or above.
+        Needs a token of the role `operate` or above.
 
-        note: a string of at most 1000 characters, kept in the audit log.
+        note: a string of at most 1000 characters, kept in the audit log
+        inputs: a JSON object that replaces the inputs; not for a job whose run the provider
+        may have.
         """
         answer: models.Job = decode(
             models.Job,
-            self._send(Request("POST", path("/v1/jobs/{id}/release", id=id), body={"note": note})),
+            self._send(
+                Request(
+                    "POST",
+                    path("/v1/jobs/{id}/release", id=id),
+                    body={"note": note, "inputs": inputs},
+                )
+            ),
         )
         return answer
 
@@ -1458,6 +1478,7 @@ class AsyncCalls:
         on_uncertain: models.OnUncertain | None = None,
         callback_url: str | None = None,
         metadata: dict[str, str | bool | int | float] | None = None,
+        after: list[str] | None = None,
         account: str | None = None,
     ) -> models.Job | models.EnqueuedJob:
         """Enqueue a job.
@@ -1488,6 +1509,8 @@ class AsyncCalls:
         KNOUDS_CALLBACK_URL if omitted
         metadata: a JSON object of at most 16 texts, numbers, true or false under names of 1
         to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
+        after: ids of at most 50 jobs that have to succeed first; inputs may take from their
+        results: {"$result": "id", "pointer": "/images/0"}
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -1514,6 +1537,7 @@ class AsyncCalls:
                         "on_uncertain": on_uncertain,
                         "callback_url": callback_url,
                         "metadata": metadata,
+                        "after": after,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -1533,6 +1557,7 @@ class AsyncCalls:
         tag: str | None = None,
         batch: str | None = None,
         fair_key: str | None = None,
+        after: str | None = None,
         account: str | None = None,
         finding: models.EvidenceFinding | None = None,
         tenant: str | None = None,
@@ -1545,8 +1570,8 @@ class AsyncCalls:
 
         Needs a token of the role `watch` or above, or one with `own`.
 
-        state: one of scheduled, queued, submitting, running, retrying, parked, cancelling,
-        succeeded, dead, cancelled
+        state: one of scheduled, waiting, queued, submitting, running, retrying, parked,
+        cancelling, succeeded, dead, cancelled
         kind: model or workflow
         target: a target, as gpt-image-2
         code: a reason's code, as uncertain
@@ -1554,6 +1579,7 @@ class AsyncCalls:
         tag: one tag
         batch: one batch; one of a tenant, for others, as <tenant>~<batch>
         fair_key: one fair key; one of a tenant, for others, as <tenant>~<key>
+        after: the id of a job that they were enqueued to wait for
         account: an account label
         finding: of jobs parked as uncertain, one of pending, not_started, started,
         ambiguous, unknown
@@ -1578,6 +1604,7 @@ class AsyncCalls:
                         "tag": tag,
                         "batch": batch,
                         "fair_key": fair_key,
+                        "after": after,
                         "account": account,
                         "finding": finding,
                         "tenant": tenant,
@@ -1626,6 +1653,7 @@ class AsyncCalls:
         on_uncertain: models.OnUncertain | None = None,
         callback_url: str | None = None,
         metadata: dict[str, str | bool | int | float] | None = None,
+        after: list[str] | None = None,
         account: str | None = None,
     ) -> models.RunPreview:
         """Answer what an enqueue would say of its run, and enqueue nothing.
@@ -1656,6 +1684,8 @@ class AsyncCalls:
         KNOUDS_CALLBACK_URL if omitted
         metadata: a JSON object of at most 16 texts, numbers, true or false under names of 1
         to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
+        after: ids of at most 50 jobs that have to succeed first; inputs may take from their
+        results: {"$result": "id", "pointer": "/images/0"}
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -1682,6 +1712,7 @@ class AsyncCalls:
                         "on_uncertain": on_uncertain,
                         "callback_url": callback_url,
                         "metadata": metadata,
+                        "after": after,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -1804,18 +1835,25 @@ class AsyncCalls:
         )
         return answer
 
-    async def release_job(self, id: str, *, note: str | None = None) -> models.Job:
-        """Release a job.
+    async def release_job(
+        self, id: str, *, note: str | None = None, inputs: dict[str, Any] | None = None
+    ) -> models.Job:
+        """Release a parked job, with other inputs where given.
 
-        Returns it to the queue; a stuck run is watched for another deadline. Needs a token
-        of the role `operate` or above.
+        Needs a token of the role `operate` or above.
 
-        note: a string of at most 1000 characters, kept in the audit log.
+        note: a string of at most 1000 characters, kept in the audit log
+        inputs: a JSON object that replaces the inputs; not for a job whose run the provider
+        may have.
         """
         answer: models.Job = decode(
             models.Job,
             await self._send(
-                Request("POST", path("/v1/jobs/{id}/release", id=id), body={"note": note})
+                Request(
+                    "POST",
+                    path("/v1/jobs/{id}/release", id=id),
+                    body={"note": note, "inputs": inputs},
+                )
             ),
         )
         return answer

@@ -105,6 +105,7 @@ State: TypeAlias = Union[
         "scheduled",
         "submitting",
         "succeeded",
+        "waiting",
     ],
     str,
 ]
@@ -1077,6 +1078,8 @@ class Job:
     """what its app gave it, also in lists; null for a role that may not see payloads, and once
     they were erased.
     """
+    after: list[str]
+    """the jobs that have to succeed before it is queued."""
     inputs: dict[str, Any] | None
     result: Any
     """the provider's result, unchanged; null before it is there."""
@@ -1146,8 +1149,8 @@ class JobFilter:
     ids: list[str] | None = None
     """1 to 1000 job ids."""
     state: State | None = None
-    """one of scheduled, queued, submitting, running, retrying, parked, cancelling, succeeded,
-    dead, cancelled.
+    """one of scheduled, waiting, queued, submitting, running, retrying, parked, cancelling,
+    succeeded, dead, cancelled.
     """
     kind: Kind | None = None
     """model or workflow."""
@@ -1163,6 +1166,8 @@ class JobFilter:
     """one batch; one of a tenant, for others, as <tenant>~<batch>."""
     fair_key: str | None = None
     """one fair key; one of a tenant, for others, as <tenant>~<key>."""
+    after: str | None = None
+    """the id of a job that they were enqueued to wait for."""
     account: str | None = None
     """an account label."""
     finding: EvidenceFinding | None = None
@@ -1232,6 +1237,10 @@ class JobRequestBody:
     metadata: dict[str, str | bool | int | float] | None = None
     """a JSON object of at most 16 texts, numbers, true or false under names of 1 to 64
     characters, 1024 bytes of JSON in all; shown wherever the job is shown.
+    """
+    after: list[str] | None = None
+    """ids of at most 50 jobs that have to succeed first; inputs may take from their results:
+    {"$result": "id", "pointer": "/images/0"}.
     """
     account: str | None = None
     """an account label: lowercase letters, digits, _ and -, at most 63, starting with a letter
@@ -1367,6 +1376,16 @@ class RedisRefusal:
     text: str
     action: str
     """what ends it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseBody:
+    """A parked job to release, with the inputs it has or with others."""
+
+    note: str | None = None
+    """a string of at most 1000 characters, kept in the audit log."""
+    inputs: dict[str, Any] | None = None
+    """a JSON object that replaces the inputs; not for a job whose run the provider may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1683,4 +1702,5 @@ class JobOptions(TypedDict, total=False):
     on_uncertain: OnUncertain | None
     callback_url: str | None
     metadata: dict[str, str | bool | int | float] | None
+    after: list[str]
     account: str
