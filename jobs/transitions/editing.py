@@ -13,7 +13,14 @@ from jobs.states import State
 from jobs.transitions.builders import history_with, next_version
 from jobs.unreadable import UNREADABLE
 
-EDITABLE: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED, State.PARKED, State.DEAD)
+EDITABLE: Final = (
+    State.SCHEDULED,
+    State.WAITING,
+    State.RETRYING,
+    State.QUEUED,
+    State.PARKED,
+    State.DEAD,
+)
 """States in which the provider does not have a job, unless its outcome is unknown."""
 
 
@@ -33,7 +40,8 @@ def edit(job: Job, now: float, wanted: JobEdit, *, by: str, note: str = "") -> J
     """The job with other values; itself where it has them already.
 
     A queued job with a time in the future becomes `scheduled`; a scheduled one whose time is now is
-    queued by the scheduler. What is spent and reserved of budgets stays where it was. Raises
+    queued by the scheduler; one that waits for others waits for the time, too.
+    What is spent and reserved of budgets stays where it was. Raises
     `IllegalTransition` where the provider has it, or may have it.
     """
     _require_editable(job)
@@ -44,7 +52,11 @@ def edit(job: Job, now: float, wanted: JobEdit, *, by: str, note: str = "") -> J
             facts[name] = value
     if "tags" in facts:  # what waits for the budget of a tag is looked at again
         facts["waits_for_budget"] = None
-    due_at = job.due_at if wanted.run_at is UNSET else _due_at(job, now, wanted.run_at)
+    is_waiting, due_at = job.state is State.WAITING, job.due_at
+    if is_waiting and wanted.run_at is not UNSET and wanted.run_at != job.scheduled_for:
+        facts |= {"scheduled_for": wanted.run_at, "parents_check_at": now}
+    elif not is_waiting and wanted.run_at is not UNSET:
+        due_at = _due_at(job, now, wanted.run_at)
     is_rescheduled = due_at != job.due_at
     if not facts and not is_rescheduled:
         return job
@@ -100,7 +112,7 @@ def _changes_text(job: Job, facts: dict[str, Any], due_at: float | None) -> str:
     changes = [
         f"{name} {_text(getattr(job, name))} → {_text(value)}"
         for name, value in facts.items()
-        if name != "waits_for_budget"
+        if name not in ("waits_for_budget", "parents_check_at")
     ]
     if due_at is not None:
         changes.append(f"run_at {_text(job.due_at)} → {_time_text(due_at)}")

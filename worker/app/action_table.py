@@ -284,7 +284,7 @@ ACTION_TABLE: Final[
         is_destructive=True,
     ),
     EditAction.EDIT: ActionRow(
-        (*_WAITING, State.PARKED, State.DEAD),
+        (State.SCHEDULED, State.WAITING, State.RETRYING, State.QUEUED, State.PARKED, State.DEAD),
         "Changes its priority, its tags or its times; what was reserved of budgets stays there",
         "Edited",
     ),

@@ -3,7 +3,7 @@
 from msgspec import UNSET
 
 from jobs.job import Job
-from jobs.start_by import UNSENT_STATES
+from jobs.states import UNSENT
 from jobs.transitions import JobEdit, edit
 from worker.app.action_table import EditAction
 from worker.app.actions import MAX_ACTION_TRIES, Actor, NoSuchJob
@@ -60,6 +60,6 @@ def _check_times(wanted: JobEdit, after: Job, now: float) -> None:
         return
     if wanted.start_by is not UNSET and after.start_by <= now:
         raise InvalidRequest("start_by", "is in the past: give a time in the future, or null")
-    if after.state in UNSENT_STATES and after.start_by <= (after.due_at or now):
+    if after.state in UNSENT and after.start_by <= (after.due_at or now):
         problem = "is not before start_by" if field == "run_at" else "is not after run_at"
         raise InvalidRequest(field, f"{problem}: it could never be sent")

@@ -237,7 +237,7 @@ def _operator_actions(job: Job, now: float) -> OperatorActions:
             parking = {"park_manual": lambda: transitions.park_manual(job, now, by="ann")}
             return cancel | parking | _edits(job, now)
         case State.WAITING:
-            return cancel
+            return cancel | _edits(job, now)
         case State.SUBMITTING if job.sent_at is None:
             return cancel | ask
         case State.SUBMITTING | State.RUNNING:

@@ -138,3 +138,12 @@ def test_what_the_provider_has_or_may_have_is_not_edited(build: Callable[..., Jo
 
 def test_the_states_are_those_in_which_nothing_is_under_way() -> None:
     assert set(EDITABLE).isdisjoint({State.SUBMITTING, State.RUNNING, State.CANCELLING})
+
+
+def test_a_job_that_waits_for_others_waits_for_its_time_too() -> None:
+    job = job_builders.waiting(parents_check_at=NOW + 3_600)
+    edited = transitions.edit(job, NOW, JobEdit(run_at=NOW + 60, priority=2), by="ann")
+    assert (edited.state, edited.scheduled_for, edited.priority) == (State.WAITING, NOW + 60, 2)
+    assert edited.parents_check_at == NOW
+    assert edited.due_at is None
+    assert transitions.edit(edited, NOW, JobEdit(run_at=NOW + 60), by="ann") is edited
