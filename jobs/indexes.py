@@ -183,7 +183,6 @@ def _state_entries(job: Job) -> list[IndexEntry]:
             found.append(IndexEntry(Index.SYNC, "", job.created_at))
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
-    found += _key_entries(job, watched)
     found += _open_entries(job)
     found += _batch_entries(job)
     if (at := unpriced_at(job)) is not None:
@@ -202,12 +201,10 @@ def _state_entries(job: Job) -> list[IndexEntry]:
     return found
 
 
-def _key_entries(job: Job, watched: IndexEntry | None) -> Sequence[IndexEntry]:
+def _key_entries(job: Job) -> Sequence[IndexEntry]:
     """Among which jobs of its fair key it waits for a turn, or counts against their cap."""
-    if job.fair_key is None:
-        return ()
     name = key_queue_name(job.lane, fair_key_of(job))
-    if watched is not None and watched.kind is Index.LANE:
+    if waits_in_lane(job):
         return [IndexEntry(Index.KEY_QUEUE, name, _queue_score(job))]
     return [IndexEntry(Index.KEY_ACTIVE, name, job.created_at)] if job.state in ACTIVE else []
 
@@ -219,6 +216,8 @@ def _open_entries(job: Job) -> list[IndexEntry]:
         found.append(IndexEntry(Index.START_BY, "", at))
     if job.state is State.WAITING:
         found += [IndexEntry(Index.WAITING_CHILDREN, one, job.created_at) for one in job.after]
+    if job.fair_key is not None:
+        found += _key_entries(job)
     if job.counted_for and job.state not in SETTLED:
         found.append(IndexEntry(Index.OPEN, job.counted_for, job.input_bytes))
     if job.schedule and job.state not in SETTLED_OR_PARKED:
@@ -270,6 +269,11 @@ def accepts_run_updates(job: Job) -> bool:
 def holds_sync_slot(job: Job) -> bool:
     """Whether an active job counts as a sync run: it was admitted as one, or its run is one."""
     return job.mode is Mode.SYNC and job.execution_id is None
+
+
+def waits_in_lane(job: Job) -> bool:
+    """Whether it is queued where admission reads it by lane."""
+    return job.state is State.QUEUED and not job.bypass_hold and job.waits_for_budget is None
 
 
 def watched_index(job: Job) -> IndexEntry | None:

@@ -1,20 +1,21 @@
 """Fair keys over HTTP: requests, filters, why a job waits, and statistics."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from jobs import transitions
 from jobs.fairness import FairTurn
-from jobs.lanes import Lane
+from jobs.holds import Hold
+from jobs.lanes import Lane, Scope
 from tests.api.checked_api import REQUEST, CheckedApi
 from tests.api.job_factory import JobFactory
 from tests.api.token_entries import bearer
 from tests.store.redis_contents import sorted_set
 from tests.store.test_commit import committed
 from tests.unit.core.job_builders import NOW
+from worker.app.bulk_request import JobSelection
 from worker.app.queries import Queries
 from worker.store import Store
+from worker.store.read.filter import Filter
 from worker.store.side_writes import SideWrites
 
 LANE = Lane.parse("default/model/gpt-image-2")
@@ -109,6 +110,12 @@ async def test_stats_count_the_keys_that_wait(api: CheckedApi, store: Store) -> 
     }
 
 
+async def test_metrics_count_them_too(api: CheckedApi) -> None:
+    await fill(api)
+    text = (await api.get("/metrics")).body.decode()
+    assert f'knouds_lane_fair_keys{{lane="{LANE}"}} 2.0' in text
+
+
 async def test_a_lane_without_keys_says_so(api: CheckedApi, job_factory: JobFactory) -> None:
     del job_factory
     await api.enqueue()
@@ -118,13 +125,17 @@ async def test_a_lane_without_keys_says_so(api: CheckedApi, job_factory: JobFact
 
 async def test_tenants_name_their_keys_as_they_like(of_tenants: CheckedApi, store: Store) -> None:
     for token in ("red-app", "blue-app", "app"):
-        request = REQUEST | {"id": "order-1", "fair_key": "ann"}
+        request = REQUEST | {"id": f"of-{token}", "fair_key": "ann"}
         reply = await of_tenants.post("/v1/jobs", request, headers=bearer(token))
         assert (reply.status, reply.json["fair_key"]) == (202, "ann")
-    lanes = [lane async for lane in _turns(store)]
-    assert lanes == [{"", "ann", "blue~ann", "red~ann"}]
+    turns = store.keys.key_turns(str(LANE))
+    assert set(await sorted_set(store, turns)) == {"", "ann", "blue~ann", "red~ann"}
+    path = "/v1/jobs?fair_key=ann"
+    page = (await of_tenants.call("GET", path, headers=bearer("red-ops"))).json
+    assert [job["id"] for job in page["items"]] == ["of-red-app"]
 
 
-async def _turns(store: Store) -> AsyncIterator[set[str]]:
-    for key in await store.client.call("KEYS", store.keys.key_turns("*")):
-        yield set(await sorted_set(store, key.decode()))
+def test_a_release_for_one_key_releases_no_hold() -> None:
+    hold = Hold(id="h", scope=Scope("default"), code="C", created_at=NOW)
+    for found, narrow in ((True, Filter()), (False, Filter(fair_key="ann"))):
+        assert JobSelection(narrow, "{}").covers_lane(hold, LANE) is found

@@ -14,7 +14,7 @@ def test_a_job_has_every_option_of_its_request(workspace: CliWorkspace) -> None:
         "suno",
         *("--id", f"{workspace.name}-1", "--priority", "7", "--tag", "a", "--tag", "b"),
         *("--run-at", "2030-01-31T18:00:00Z", "--max-attempts", "3", "--on-uncertain", "retry"),
-        *("--start-by", "2030-02-01T18:00:00Z"),
+        *("--start-by", "2030-02-01T18:00:00Z", "--fair-key", f"{workspace.name}-ann"),
         *("--metadata", '{"order": "order-1234567"}'),
     )
     job = workspace.get(job_id)
@@ -22,6 +22,9 @@ def test_a_job_has_every_option_of_its_request(workspace: CliWorkspace) -> None:
     assert (job["state"], job["kind"], job["target"]) == ("scheduled", "model", "suno")
     assert (job["priority"], job["tags"], job["batch"]) == (7, ["a", "b"], workspace.name)
     assert job["max_attempts"] == 3
+    assert job["fair_key"] == f"{workspace.name}-ann"
+    listed = workspace.cli("jobs", "ls", "--json", "--fair-key", f"{workspace.name}-ann").out
+    assert [one["id"] for one in json.loads(listed)["items"]] == [job_id]
     assert job["start_by"] == "2030-02-01T18:00:00.000Z"
     assert job["metadata"] == {"order": "order-1234567"}
     assert "order-1234567" in workspace.cli("jobs", "get", job_id).out

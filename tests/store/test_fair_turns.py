@@ -136,6 +136,14 @@ async def test_in_a_lane_jobs_with_a_key_come_first_with_the_same_priority_and_a
     assert head[0][1] == queue_score(-7, NOW - 5) - 2**45
 
 
+async def test_the_oldest_jobs_are_those_with_a_key_and_those_without(store: Store) -> None:
+    await waiting(store, "free", None, queued_at=NOW - 9)
+    assert [job_id for job_id, _ in await store.lanes.oldest(LANE, 2)] == ["free"]
+    for number in range(3):
+        await waiting(store, f"a{number}", "ann", queued_at=NOW + number)
+    assert [job_id for job_id, _ in await store.lanes.oldest(LANE, 2)] == ["a0", "a1", "free"]
+
+
 # What admission reads.
 
 
@@ -217,3 +225,12 @@ async def test_turns_of_one_moment_keep_their_order(store: Store) -> None:
     ats = [turn.at for turn in found if turn]
     assert len(set(ats)) == 3
     assert ats == sorted(ats)
+
+
+async def test_a_tick_that_reads_no_lane_says_of_no_key_that_it_gave_its_turn_away(
+    store: Store,
+) -> None:
+    lanes = FairLanes(store, {})
+    lanes.has_moved = True
+    lanes.begin()
+    assert not lanes.has_moved

@@ -93,6 +93,10 @@ def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield _labelled_gauge(
         "lane_active", "Jobs submitting or running.", "lane", _largest(active).items()
     )
+    keys = {str(one.lane): float(one.fair_keys.waiting) for one in stats.lanes if one.fair_keys}
+    yield _labelled_gauge(
+        "lane_fair_keys", "Fair keys with jobs queued.", "lane", _largest(keys).items()
+    )
     yield _labelled_gauge(
         "parked",
         "Parked jobs by code.",

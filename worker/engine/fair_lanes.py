@@ -40,6 +40,11 @@ class FairLanes:
         self.has_moved = False
         """Whether a key that admits nothing gave its turn away in this tick: others are behind."""
 
+    def begin(self) -> None:
+        """Begin a tick."""
+        self.has_moved = False
+        self._keys = {}
+
     def counts(self, lanes: Sequence[Lane], counts: Sequence[int]) -> list[int]:
         """How many first jobs of each lane to read: of one with keys, whether it still has any."""
         if not self._fair:
@@ -52,9 +57,6 @@ class FairLanes:
         self, lanes: Sequence[Lane], heads: Sequence[Head], counts: Sequence[int], now: float
     ) -> list[Head]:
         """The first jobs of each lane, of one with keys in the order in which these take turns."""
-        self.has_moved = False
-        if self._keys:
-            self._keys = {}
         wanted = {
             lane: count
             for lane, head, count in zip(lanes, heads, counts, strict=True)

@@ -8,7 +8,7 @@ while jobs with a key wait: a lane without any has no such set, and costs nothin
 from typing import Final
 
 from jobs.fairness import KEYLESS, FairTurn, fair_key_of, key_queue_name
-from jobs.indexes import Index, watched_index
+from jobs.indexes import Index, waits_in_lane
 from jobs.job import Job
 from jobs.states import ACTIVE
 from worker.store.client import CommitOperation
@@ -46,8 +46,7 @@ def turn_operations(
 
 
 def _waits(job: Job | None) -> bool:
-    watched = None if job is None else watched_index(job)
-    return watched is not None and watched.kind is Index.LANE
+    return job is not None and waits_in_lane(job)
 
 
 def _is_active(job: Job | None) -> bool:

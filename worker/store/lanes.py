@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.fairness import KEYLESS
 from jobs.indexes import Index
-from jobs.lanes import JobId, Lane, Scope, covers
+from jobs.lanes import JobId, Lane, Scope, covers, has_fair_key
 from worker.store.client import Client, pairs, texts
 from worker.store.fair_queues import FairQueueStore
 from worker.store.keys import Keys
@@ -100,6 +101,14 @@ class LaneStore:
             self._newer.without(head, lambda entry: entry[0], count)
             for head, count in zip(heads, counts, strict=True)
         ]
+
+    async def oldest(self, lane: Lane, count: int) -> list[tuple[JobId, float]]:
+        """The first jobs of a lane by priority and age, of those with a fair key and without."""
+        (head,) = await self.heads([lane], [count])
+        if not head or not has_fair_key(head[0][1]):
+            return head
+        (keyless,) = await self.fair_queues.queues([(lane, KEYLESS, count)], ())
+        return list(dict.fromkeys([*head, *keyless.head]))
 
     async def tail(self, lane: Lane, count: int) -> list[tuple[JobId, float]]:
         """The last jobs of a lane with their scores, the last one first."""

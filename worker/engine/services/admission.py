@@ -136,6 +136,7 @@ class Admission:
             return BUSY_S
         allowances = await self._rate_limiter.allowances((lane.route for lane in queues.lanes), now)
         await self._budgets.read(queues.lanes, now)
+        self._fair_lanes.begin()
         left = await self._admit_bypassing(queues, gates, free, now)
         left = await self._admit_lanes(queues, gates, allowances, left, now)
         if queues.is_window:

@@ -220,12 +220,12 @@ class BreakerProber:
         if breaker.state is not BreakerState.OPEN or not is_over:
             return False
         lane = Lane.parse(breaker.scope)
-        (head,) = await self._store.lanes.heads([lane], [MAX_DEAD_LETTERS])
+        head = await self._store.lanes.oldest(lane, MAX_DEAD_LETTERS)
         found = await load_jobs(self._store.jobs, [job_id for job_id, _ in head], now)
         ended = sum([await self._end(one, opened_at, failed_at, now) for one in found if one])
         if ended:
             log.warning("outage.ended_waits", scope=breaker.scope, jobs=ended)
-        return ended == MAX_DEAD_LETTERS
+        return ended >= MAX_DEAD_LETTERS
 
     async def _end(
         self, stored: VersionedJob, opened_at: float, failed_at: float, now: float
