@@ -241,6 +241,8 @@ class Gates:
     sync_only_until: Mapping[str, float] = field(default_factory=dict[str, float])
     """Lanes whose target is remembered to have no async mode → when that memory ends."""
     breakers: tuple[Breaker, ...] = ()
+    caps: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Concurrency caps that operators set, by scope."""
     _holds_by_scope: Mapping[str, Sequence[Hold]] = field(init=False, repr=False, compare=False)
     _breakers_by_scope: Mapping[str, Sequence[Breaker]] = field(
         init=False, repr=False, compare=False
@@ -254,6 +256,10 @@ class Gates:
         object.__setattr__(self, "_holds_by_scope", _by_scope(self.holds))
         object.__setattr__(self, "_breakers_by_scope", _by_scope(self.breakers))
         object.__setattr__(self, "_cool_downs_by_scope", _by_scope(self.cool_downs))
+
+    def caps_over(self, defaults: Mapping[str, int]) -> Mapping[str, int]:
+        """The caps by scope: those of the settings, but where an operator set another one."""
+        return {**defaults, **self.caps} if self.caps else defaults
 
     def is_sync_only(self, lane: Lane, now: float) -> bool:
         """Whether the lane's target is remembered to have no async mode."""

@@ -175,6 +175,16 @@ def _account(api: Recorder) -> None:
     api.call("DELETE", "/v1/budgets/daily", {"note": "replaced by a monthly one"})
 
 
+def _cap(api: Recorder) -> None:
+    path = "/v1/caps/default%2Fmodel%2Fsuno"
+    api.call("PUT", path, {"cap": 4, "note": "slow today"})
+    api.call("PUT", path, {"cap": 0})
+    api.get(path)
+    api.get("/v1/caps")
+    api.call("DELETE", path)
+    api.call("DELETE", path)
+
+
 def _batch(api: Recorder) -> None:
     api.post("/v1/batches", {"name": "spring", "metadata": {"customer": 7}, "budget": 500})
     api.post("/v1/jobs", {**REQUEST, "id": "spring-1", "batch": "spring"})
@@ -225,6 +235,7 @@ def record() -> Examples:
                 _operate,
                 _hear_back,
                 _account,
+                _cap,
                 _batch,
                 _schedule,
                 _observe,

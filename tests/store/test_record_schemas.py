@@ -17,6 +17,7 @@ from jobs.callbacks import Callback
 from jobs.evidence.records import UncertainSubmit
 from jobs.holds import CoolDown, Hold, hold_id
 from jobs.job import JOB_SCHEMA, Job
+from jobs.lane_caps import LaneCap
 from jobs.lanes import JobId, Scope
 from jobs.newer import NEWER_SCHEMA, is_newer_gate
 from jobs.rate_limits import RateLimitBucket
@@ -43,6 +44,7 @@ SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     BatchRecord: (1, "63b867a09edf"),
     Budget: (1, "286758592c1e"),
     Schedule: (1, "1bac8428736f"),
+    LaneCap: (1, "48665cc12e97"),
     Hold: (1, "65b1828488b8"),
     CoolDown: (1, "5f45a1e41ff7"),
     Breaker: (1, "a7295a06c01b"),

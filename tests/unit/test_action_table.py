@@ -10,6 +10,7 @@ from worker.app.action_table import (
     BreakerAction,
     BudgetAction,
     CallbackAction,
+    CapAction,
     CreditAction,
     EditAction,
     HoldAction,
@@ -51,6 +52,7 @@ def test_every_action_has_a_row_and_says_what_it_does() -> None:
         *ScheduleAction,
         *PayloadAction,
         *EditAction,
+        *CapAction,
     ]
     for action, row in ACTION_TABLE.items():
         assert row.effect

@@ -36,6 +36,7 @@ from worker.app.callbacks import NoSuchCallback
 from worker.app.enqueue import InvalidRequest, JobIdConflict, NotGranted
 from worker.app.enqueue_guard import LimitReached, RedisMemoryFull
 from worker.app.erasure import ErasureRefused
+from worker.app.lane_caps import NoSuchCap
 from worker.app.schedules import NoSuchSchedule
 from worker.app.shown_ids import shown_job_id
 from worker.store.client import BadCursor
@@ -136,6 +137,7 @@ _MISSING: Final[Mapping[type[Exception], str]] = {
     NoSuchWorker: "worker",
     NoSuchBreaker: "breaker",
     NoSuchBudget: "budget",
+    NoSuchCap: "cap",
     NoSuchSchedule: "schedule",
     NoSuchCallback: "callback",
     NoSuchBatch: "batch",

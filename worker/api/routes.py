@@ -10,6 +10,7 @@ from worker.api.auth.principal import Visibility
 from worker.api.batch_endpoints import BATCH_ENDPOINTS
 from worker.api.callback_endpoints import CALLBACK_ENDPOINTS
 from worker.api.caller_endpoint import caller_endpoint
+from worker.api.cap_endpoints import CAP_ENDPOINTS
 from worker.api.credit_endpoints import CREDIT_ENDPOINTS
 from worker.api.endpoints import BODY_PROBLEMS, Endpoint, Handler, Operation
 from worker.api.handlers import (
@@ -345,6 +346,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=query_parameters.AuditQuery,
     ),
     *CREDIT_ENDPOINTS,
+    *CAP_ENDPOINTS,
     *SCHEDULE_ENDPOINTS,
     *CALLBACK_ENDPOINTS,
     *BATCH_ENDPOINTS,

@@ -52,6 +52,13 @@ class PayloadAction(StrEnum):
     ERASE = "erase_payloads"
 
 
+class CapAction(StrEnum):
+    """What an operator can do to a concurrency cap. The value is the name in the audit."""
+
+    SET_CAP = "set_cap"
+    REMOVE_CAP = "remove_cap"
+
+
 class EditAction(StrEnum):
     """What an operator can change of a job. The value is the name in the audit."""
 
@@ -122,6 +129,7 @@ ACTION_TABLE: Final[
         | WorkerAction
         | PayloadAction
         | EditAction
+        | CapAction
         | CreditAction
         | BudgetAction
         | ScheduleAction
@@ -287,5 +295,15 @@ ACTION_TABLE: Final[
         (State.SCHEDULED, State.WAITING, State.RETRYING, State.QUEUED, State.PARKED, State.DEAD),
         "Changes its priority, its tags or its times; what was reserved of budgets stays there",
         "Edited",
+    ),
+    CapAction.SET_CAP: ActionRow(
+        (),
+        "Each lane of the scope has so many jobs at the provider at once, at most, from now on",
+        "Cap set",
+    ),
+    CapAction.REMOVE_CAP: ActionRow(
+        (),
+        "What the settings say counts for the scope again",
+        "Cap removed",
     ),
 }

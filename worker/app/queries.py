@@ -227,14 +227,15 @@ class Queries:
         active = (await self._store.lanes.active_counts([job.lane]))[0]
         workers = await self.live_workers()
         staying = [worker for worker in workers if not worker.is_leaving]
+        gates = await self._store.holds.gates()
         context = WhyContext(
-            gates=await self._store.holds.gates(),
+            gates=gates,
             ahead_in_lane=position,
             ahead_on_route=ahead,
             bucket=(await self._store.rate_limits.buckets()).get(job.lane.route, UNKNOWN_BUCKET),
             window_s=self._window_s,
             active=active,
-            cap=cap_of_lane(self.caps, job.lane),
+            cap=cap_of_lane(gates.caps_over(self.caps), job.lane),
             fair_place=place,
             workers=len(staying),
             stopped_workers=submit_blocker(staying),

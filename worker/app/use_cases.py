@@ -16,6 +16,7 @@ from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.job_edits import JobEdits
+from worker.app.lane_caps import LaneCaps
 from worker.app.queries import Queries
 from worker.app.schedules import Schedules
 from worker.engine.cost_estimator import CostEstimator
@@ -32,6 +33,7 @@ class UseCases:
     breakers: BreakerActions
     erasure: PayloadErasure
     edits: JobEdits
+    caps: LaneCaps
     evidence: EvidenceActions
     bulk: BulkActions
     estimator: CostEstimator

@@ -19,6 +19,7 @@ from jobs.effects import PollHistory
 from jobs.evidence.records import UncertainSubmit
 from jobs.holds import CoolDown, Hold
 from jobs.job import Attempt, Job, JobEvent, Reason
+from jobs.lane_caps import LaneCap
 from jobs.usage import UsageRow
 from jobs.why import WhyContext
 from worker.store.webhooks import Orphan
@@ -39,6 +40,7 @@ TEXTS_OF_OTHERS: Final[Mapping[type, tuple[str, ...]]] = {
     Hold: ("message", "note"),
     Job: ("callback_url",),
     JobEvent: ("note",),
+    LaneCap: ("note",),
     Orphan: ("status", "targets"),
     PollHistory: ("failure",),
     Reason: ("message",),
@@ -48,7 +50,7 @@ TEXTS_OF_OTHERS: Final[Mapping[type, tuple[str, ...]]] = {
 }
 """By type, the fields that hold what the provider or an operator wrote."""
 
-SHARED: Final = (BreakerError, CoolDown, Heartbeat, Hold, Orphan, UsageRow, WhyContext)
+SHARED: Final = (BreakerError, CoolDown, Heartbeat, Hold, LaneCap, Orphan, UsageRow, WhyContext)
 """What every tenant meets: its texts may be about a job of another one."""
 
 TEXTS_OF_OTHER_TENANTS: Final[Mapping[type, tuple[str, ...]]] = {

@@ -53,6 +53,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "parked": CommandEntry("commands.parked", "Parked jobs: list, group, release, resolve."),
         "dead": CommandEntry("commands.dead", "Dead letters: list, group, requeue, discard."),
         "holds": CommandEntry("commands.holds", "Closed gates: list, set (pause), release."),
+        "caps": CommandEntry("commands.caps", "Concurrency caps of lanes: list, set, remove."),
         "callbacks": CommandEntry("commands.callbacks", "Callbacks to apps: list, show, resend."),
         "breakers": CommandEntry(
             "commands.breakers", "Gates that close by themselves: list, probe, reset."

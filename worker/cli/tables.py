@@ -160,6 +160,22 @@ def group_list(doc: Doc, which: str, holds: list[Doc]) -> list[RenderableType]:
     return lines[:-1]
 
 
+def cap_list(doc: Doc) -> list[RenderableType]:
+    """Concurrency caps, and where each comes from."""
+    if not doc["items"]:
+        return [text("no caps: each lane has as many jobs at once as workers have slots", "dim")]
+    now = time.time()
+    columns: Columns = {
+        "SCOPE": lambda row: row["scope"],
+        "AT ONCE": lambda row: f"{row['cap']:,}",
+        "FROM": lambda row: row["set_by"] if row["source"] == "operator" else "setting",
+        "SET": lambda row: format_age(row["set_at"], now),
+        "SETTING": lambda row: f"{row['default']:,}" if row["default"] else "",
+        "NOTE": lambda row: row["note"],
+    }
+    return [doc_table(doc["items"], columns, right_aligned=("AT ONCE", "SETTING"))]
+
+
 def hold_list(doc: Doc) -> list[RenderableType]:
     """Holds: the gates that are closed or opening, what to do, and the command."""
     if not doc["items"]:

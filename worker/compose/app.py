@@ -19,6 +19,7 @@ from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.job_edits import JobEdits
+from worker.app.lane_caps import LaneCaps
 from worker.app.queries import Queries
 from worker.app.schedule_jobs import ScheduleJobs
 from worker.app.schedules import Schedules
@@ -122,6 +123,7 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         breakers=BreakerActions(store, clock),
         erasure=PayloadErasure(store, clock),
         edits=JobEdits(store, clock),
+        caps=LaneCaps(store, clock, settings.lane_caps),
         evidence=EvidenceActions(store, clock),
         bulk=bulk,
         estimator=estimator,

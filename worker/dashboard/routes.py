@@ -21,6 +21,7 @@ from worker.dashboard.pages.breakers import probe_breaker, reset_breaker
 from worker.dashboard.pages.budgets import budgets_page, remove_budget, set_budget
 from worker.dashboard.pages.bulk import background_bulk_page, preview_bulk, start_bulk
 from worker.dashboard.pages.callbacks import callbacks_page, resend_from_page
+from worker.dashboard.pages.caps import remove_cap_from_page, set_cap_from_page
 from worker.dashboard.pages.credits import credits_page
 from worker.dashboard.pages.edit_job import edit_job_from_page
 from worker.dashboard.pages.enqueue_similar import enqueue_similar, enqueue_similar_page
@@ -61,7 +62,9 @@ PAGES: Final = (
     PageRoute("GET", "/jobs", jobs_page, ("GET /v1/jobs",)),
     PageRoute("GET", "/parked", parked_page, ("GET /v1/jobs", "GET /v1/groups")),
     PageRoute("GET", "/dead", dead_page, ("GET /v1/jobs", "GET /v1/groups")),
-    PageRoute("GET", "/holds", holds_page, ("GET /v1/holds", "GET /v1/breakers")),
+    PageRoute("GET", "/holds", holds_page, ("GET /v1/holds", "GET /v1/breakers", "GET /v1/caps")),
+    PageRoute("POST", "/caps", set_cap_from_page, ("PUT /v1/caps/{scope}",)),
+    PageRoute("POST", "/caps/remove", remove_cap_from_page, ("DELETE /v1/caps/{scope}",)),
     PageRoute("GET", "/batches", batches_page, ("GET /v1/batches",)),
     PageRoute("POST", "/batches", act_on_batch, _BATCH),
     PageRoute("GET", "/callbacks", callbacks_page, ("GET /v1/callbacks",)),

@@ -1,4 +1,4 @@
-"""Holds and breakers that this version cannot read: what they stop, and what ends that."""
+"""Holds, breakers and caps that this version cannot read: their effect, and what ends it."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,12 +15,18 @@ from worker.store.holds import MAX_HOLDS, MAX_HOLDS_OF_OWNER
 
 HOLDS: Final = "gates.holds"
 BREAKERS: Final = "gates.breakers"
+CAPS: Final = "gates.caps"
+CAPS_FIX: Final = "set it anew, or remove it: knouds-worker caps rm"
 
 
 async def check_gates(store: Store) -> list[Finding]:
     """Read the holds and breakers; raises `redis.exceptions.RedisError`."""
     holds, breakers = await store.holds.list_all(), await store.breakers.list_all()
-    return judge_gates(holds, breakers)
+    caps = [
+        warn(CAPS, f"the cap of {scope} cannot be read: the settings apply", f"{CAPS_FIX} {scope}")
+        for scope in await store.lane_caps.unreadable()
+    ]
+    return judge_gates(holds, breakers) + caps
 
 
 def judge_gates(holds: Iterable[Hold], breakers: Iterable[Breaker]) -> list[Finding]:

@@ -47,7 +47,8 @@ class BudgetGate:
         self._decisions: dict[JobId, BudgetDecision] = {}
         self._cause_shown: dict[Lane, float] = {}
         self.has_moved = False
-        """Whether a job was moved out of its lane since the last reading: others are behind it."""
+        """Whether a job left its lane since the last reading, so that others are first, or was refused
+        by what has changed since: the next tick is due at once."""
 
     async def read(self, lanes: Collection[Lane], now: float) -> None:
         """Begin a tick: read what is outdated, and where there are budgets also the estimates."""
@@ -128,8 +129,13 @@ class BudgetGate:
         """One at a time, where nothing is known of what a run costs."""
         return (lane_cap(job.lane, 1),) if self.decision(job).is_cost_unknown else ()
 
-    def record_refused(self, job: Job) -> None:
-        """Its admission was refused: what was read of its budgets may be outdated."""
+    def record_refused(self, job: Job, *, is_gated: bool) -> None:
+        """Its admission was refused: what was read of its budgets may be outdated.
+
+        `is_gated`: a gate has changed, or the version of budgets and caps has.
+        """
+        if is_gated:
+            self._read_at, self.has_moved = None, True
         if reservations := self.decision(job).reservations:
             self._room.close(reservations)
 

@@ -27,6 +27,7 @@ from worker.store.evidence import EvidenceStore
 from worker.store.holds import HoldStore
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
+from worker.store.lane_caps import LaneCapStore
 from worker.store.lane_facts import LaneFactsStore
 from worker.store.lanes import LaneStore
 from worker.store.ledger import LedgerStore
@@ -79,6 +80,7 @@ class Store:
     holds: HoldStore
     breakers: BreakerStore
     lanes: LaneStore
+    lane_caps: LaneCapStore
     rate_limits: RateLimitStore
     registers: Registers
     recovery: RecoveryStore
@@ -140,6 +142,7 @@ def open_store(
         holds=HoldStore(client, keys, scripts),
         breakers=BreakerStore(client, keys, scripts),
         lanes=LaneStore(client, keys, scripts, jobs.newer),
+        lane_caps=LaneCapStore(client, keys, scripts),
         rate_limits=RateLimitStore(client, keys, scripts),
         registers=Registers(client, keys, scripts),
         recovery=recovery,

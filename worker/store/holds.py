@@ -13,6 +13,7 @@ from worker.store.breakers import decode_breakers
 from worker.store.client import Client, pairs
 from worker.store.codec import DECODE_ERRORS, decode_cool_down, decode_hold, encode, encode_unique
 from worker.store.keys import Keys
+from worker.store.lane_caps import decode_caps
 from worker.store.schema import NewerSchema
 from worker.store.scripts import Scripts
 from worker.store.unreadable_gates import log_unreadable
@@ -37,12 +38,13 @@ class HoldStore:
 
     async def gates(self) -> Gates:
         """All gates that are closed or opening now."""
-        holds, cool_downs, sync_only, breakers = await self._client.many(
+        holds, cool_downs, sync_only, breakers, caps = await self._client.many(
             [
                 ("HGETALL", self._keys.holds),
                 ("HGETALL", self._keys.cool_downs),
                 ("ZRANGE", self._keys.sync_only, 0, -1, "WITHSCORES"),
                 ("HGETALL", self._keys.breakers),
+                ("HGETALL", self._keys.lane_caps),
             ],
         )
         return Gates(
@@ -50,6 +52,7 @@ class HoldStore:
             tuple(_decode_cool_downs(cool_downs)),
             dict(pairs(sync_only)),
             decode_breakers(breakers),
+            decode_caps(caps),
         )
 
     async def list_all(self) -> list[Hold]:

@@ -137,6 +137,11 @@ class Keys:
         return f"{self.namespace}:balances"
 
     @property
+    def lane_caps(self) -> str:
+        """Hash scope → concurrency cap that an operator set."""
+        return f"{self.namespace}:lane-caps"
+
+    @property
     def budgets(self) -> str:
         """Hash name → generation and record of a budget; the empty name → the version of all."""
         return f"{self.namespace}:budgets"

@@ -70,4 +70,5 @@ async def get_stats(request: web.Request) -> web.Response:
     sees_all = current_principal().sees_credits
     if not sees_all:
         found = dataclasses.replace(found, credit_warnings=[])
-    return json_response(stats_response(found, queries.caps, queries.key_caps, shows_keys=sees_all))
+    caps = (await context_of(request).gates()).caps_over(queries.caps)
+    return json_response(stats_response(found, caps, queries.key_caps, shows_keys=sees_all))

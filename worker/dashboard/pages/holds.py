@@ -11,6 +11,7 @@ from jobs.newer import is_newer_gate
 from worker.api.models.requests import HoldBody
 from worker.api.problems import bad_field
 from worker.app.queries import QueueStats
+from worker.app.visible_texts import visible
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.pages.breakers import breaker_cards
 from worker.dashboard.views.formatting import count
@@ -77,6 +78,7 @@ async def holds_page(page_request: PageRequest) -> web.StreamResponse:
         holds=summaries,
         breakers=breaker_cards(stats.breakers, page_request.now),
         scope=page_request.request.query.get("scope", ""),
+        caps=visible(await page_request.context.use_cases.caps.list_all()),
     )
 
 

@@ -109,10 +109,11 @@ def _lanes(page_request: PageRequest, stats: QueueStats, gates: Gates) -> list[L
         :LANES_SHOWN
     ]
     taking = [worker for worker in stats.workers if worker.takes_work]
+    caps = gates.caps_over(page_request.context.use_cases.queries.caps)
     return [
         LaneRow(
             one,
-            cap_of_lane(page_request.context.use_cases.queries.caps, one.lane),
+            cap_of_lane(caps, one.lane),
             _admission_text(one.lane, gates, page_request.now) or _poll_text(one.lane, taking),
             stats.drain_s.get(one.lane),
         )

@@ -95,7 +95,7 @@ class Admission:
         self._worker_id = context.worker_id
         self._submit_step = submit_step
         self._slots = slots
-        self._caps = caps
+        self._default_caps = self._caps = caps
         self._redis_recovery = redis_recovery
         self._rate_limiter = rate_limiter
         self._shutdown_deadline = shutdown_deadline
@@ -127,7 +127,10 @@ class Admission:
         free = self._slots.free(queues)
         if not free.has_any:
             return BUSY_S
+        # Its version is read first: whoever changes a cap after the gates are read changes it.
+        await self._budgets.read(queues.lanes, now)
         gates = self._breakers.with_noted(await self._store.holds.gates(), now)
+        self._caps = gates.caps_over(self._default_caps)
         self._poll_proof.waiting_holds = gates.waiting_for_poll(
             gates.polled_accounts if queues.is_window else (lane.account for lane in queues.lanes)
         )
@@ -135,7 +138,6 @@ class Admission:
             self._redis_recovery.wakeup.notify()
             return BUSY_S
         allowances = await self._rate_limiter.allowances((lane.route for lane in queues.lanes), now)
-        await self._budgets.read(queues.lanes, now)
         self._fair_lanes.begin()
         left = await self._admit_bypassing(queues, gates, free, now)
         left = await self._admit_lanes(queues, gates, allowances, left, now)
@@ -306,7 +308,7 @@ class Admission:
                 admitted.append(result.job)
             else:
                 self._rate_limiter.record_answered(stored.job.lane.route)
-                self._budgets.record_refused(stored.job)
+                self._budgets.record_refused(stored.job, is_gated=result is CommitRefused.GATED)
         self._wakeups.arq_queue.notify()
         return admitted
 
