@@ -172,7 +172,7 @@ class Settings(CallbackSettings):
     poll_concurrency: Count = Field(default=100, description="polls that a worker makes at once")
     lane_caps: Annotated[dict[CapScope, Count], JsonObject] = Field(
         default={},
-        description="a JSON object of scope to the most runs submitted or running at once in a lane,"
+        description="a JSON object of scope to the most runs of a lane that are under way at once,"
         ' as {"default/model/suno": 4, "*": 200}; knouds-worker caps sets others at any time',
     )
     fair_key_caps: Annotated[dict[CapScope, Count], JsonObject] = Field(

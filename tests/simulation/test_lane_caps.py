@@ -1,12 +1,12 @@
 """Caps that are changed while workers run, in virtual time: raised, lowered, and in the middle."""
 
-from typing import Any
-
 import pytest
 
+from jobs.holds import Gates
 from jobs.states import State
 from tests.simulation.deployment import ANN, SimulatedDeployment
 from worker.app.lane_caps import LaneCaps
+from worker.store.holds import HoldStore
 
 LANE = "default/model/kling"
 """Its cap in the settings is 1."""
@@ -89,14 +89,14 @@ async def test_a_cap_that_is_lowered_while_a_worker_admits_is_not_exceeded(
     read = holds.gates
     lowered: list[int] = []
 
-    async def gates_and_then(*args: Any) -> Any:
-        found = await read(*args)
+    async def gates_and_then(_: HoldStore) -> Gates:
+        found = await read()
         if not lowered:
             lowered.append(1)
             await set_cap(deployment, 1)
         return found
 
-    monkeypatch.setattr(type(holds), "gates", lambda _: gates_and_then())
+    monkeypatch.setattr(HoldStore, "gates", gates_and_then)
     await deployment.admit_and_deliver(worker)
     assert lowered
     assert await in_flight(deployment) <= 1

@@ -47,8 +47,8 @@ class BudgetGate:
         self._decisions: dict[JobId, BudgetDecision] = {}
         self._cause_shown: dict[Lane, float] = {}
         self.has_moved = False
-        """Whether a job left its lane since the last reading, so that others are first, or was refused
-        by what has changed since: the next tick is due at once."""
+        """Whether a job left its lane since the last reading, so that others are first, or what was
+        read has changed since: the next tick is due at once."""
 
     async def read(self, lanes: Collection[Lane], now: float) -> None:
         """Begin a tick: read what is outdated, and where there are budgets also the estimates."""

@@ -1068,6 +1068,63 @@ class Calls:
         )
         return answer
 
+    def list_caps(self) -> models.CapPage:
+        """Every concurrency cap, by scope: of the settings, and those that operators set.
+
+        Needs a token of the role `watch` or above, without a tenant.
+        """
+        answer: models.CapPage = decode(
+            models.CapPage, self._send(Request("GET", "/v1/caps", is_repeatable=True))
+        )
+        return answer
+
+    def get_cap(self, scope: str) -> models.Cap:
+        """The concurrency cap of a scope.
+
+        Needs a token of the role `watch` or above, without a tenant.
+        """
+        answer: models.Cap = decode(
+            models.Cap,
+            self._send(Request("GET", path("/v1/caps/{scope}", scope=scope), is_repeatable=True)),
+        )
+        return answer
+
+    def set_cap(self, scope: str, *, cap: int, note: str | None = None) -> models.Cap:
+        """Set how many jobs each lane of a scope may have submitted or running at once.
+
+        Needs a token of the role `operate` or above, without a tenant.
+
+        note: a string of at most 1000 characters, kept in the audit log
+        cap: a whole number from 1 to 1000000; to stop a scope, place a hold.
+        """
+        answer: models.Cap = decode(
+            models.Cap,
+            self._send(
+                Request(
+                    "PUT",
+                    path("/v1/caps/{scope}", scope=scope),
+                    body={"note": note, "cap": cap},
+                    is_repeatable=True,
+                )
+            ),
+        )
+        return answer
+
+    def remove_cap(self, scope: str, *, note: str | None = None) -> models.RemovedCap:
+        """Remove the cap that was set for a scope; what the settings say counts again.
+
+        Needs a token of the role `operate` or above, without a tenant.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.RemovedCap = decode(
+            models.RemovedCap,
+            self._send(
+                Request("DELETE", path("/v1/caps/{scope}", scope=scope), body={"note": note})
+            ),
+        )
+        return answer
+
     def list_schedules(self) -> models.SchedulePage:
         """Every schedule, with its next tick and its last run.
 
@@ -2524,6 +2581,65 @@ class AsyncCalls:
             models.Budget,
             await self._send(
                 Request("DELETE", path("/v1/budgets/{name}", name=name), body={"note": note})
+            ),
+        )
+        return answer
+
+    async def list_caps(self) -> models.CapPage:
+        """Every concurrency cap, by scope: of the settings, and those that operators set.
+
+        Needs a token of the role `watch` or above, without a tenant.
+        """
+        answer: models.CapPage = decode(
+            models.CapPage, await self._send(Request("GET", "/v1/caps", is_repeatable=True))
+        )
+        return answer
+
+    async def get_cap(self, scope: str) -> models.Cap:
+        """The concurrency cap of a scope.
+
+        Needs a token of the role `watch` or above, without a tenant.
+        """
+        answer: models.Cap = decode(
+            models.Cap,
+            await self._send(
+                Request("GET", path("/v1/caps/{scope}", scope=scope), is_repeatable=True)
+            ),
+        )
+        return answer
+
+    async def set_cap(self, scope: str, *, cap: int, note: str | None = None) -> models.Cap:
+        """Set how many jobs each lane of a scope may have submitted or running at once.
+
+        Needs a token of the role `operate` or above, without a tenant.
+
+        note: a string of at most 1000 characters, kept in the audit log
+        cap: a whole number from 1 to 1000000; to stop a scope, place a hold.
+        """
+        answer: models.Cap = decode(
+            models.Cap,
+            await self._send(
+                Request(
+                    "PUT",
+                    path("/v1/caps/{scope}", scope=scope),
+                    body={"note": note, "cap": cap},
+                    is_repeatable=True,
+                )
+            ),
+        )
+        return answer
+
+    async def remove_cap(self, scope: str, *, note: str | None = None) -> models.RemovedCap:
+        """Remove the cap that was set for a scope; what the settings say counts again.
+
+        Needs a token of the role `operate` or above, without a tenant.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.RemovedCap = decode(
+            models.RemovedCap,
+            await self._send(
+                Request("DELETE", path("/v1/caps/{scope}", scope=scope), body={"note": note})
             ),
         )
         return answer

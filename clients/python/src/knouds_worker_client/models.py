@@ -717,6 +717,41 @@ class Caller:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cap:
+    """How many jobs each lane of a scope may have submitted or running at once."""
+
+    scope: str
+    """an account, account/kind, account/kind/target, or * for every lane."""
+    cap: int
+    """what counts now; the narrowest scope of a lane applies."""
+    source: Literal["operator", "setting"] | str
+    """setting: KNOUDS_LANE_CAPS."""
+    default: int | None
+    """what KNOUDS_LANE_CAPS says for the scope, else null."""
+    set_at: datetime | None
+    set_by: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapBody:
+    """The cap of every lane of a scope."""
+
+    cap: int
+    """a whole number from 1 to 1000000; to stop a scope, place a hold."""
+    note: str | None = None
+    """a string of at most 1000 characters, kept in the audit log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapPage:
+    """Every cap, by scope."""
+
+    items: list[Cap]
+    next_cursor: None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CreditWarning:
     """Something about credits that needs an operator."""
 
@@ -1394,6 +1429,15 @@ class ReleasedHold:
 
     hold: Hold
     released: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovedCap:
+    """What counts for a scope once its cap is removed."""
+
+    scope: str
+    cap: int | None
+    """of KNOUDS_LANE_CAPS; null: no cap of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
