@@ -127,13 +127,8 @@ def open_store(
     client, keys = Client(redis), Keys(namespace, db=_database(redis))
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
     scripts = Scripts(client, Announcements(client, buffer), wait, AuditChain(cipher.keys))
-<<<<<<< HEAD
     parts = (client, keys, scripts)
     recovery, payloads = RecoveryStore(*parts), PayloadStore(*parts, cipher)
-=======
-    recovery = RecoveryStore(client, keys, scripts)
-    payloads = PayloadStore(client, keys, scripts, cipher)
->>>>>>> 1ee6c03 (Record examples of caps, and generate the clients with them)
     costs, workflows = CostStore(client, keys), WorkflowStore(client, keys)
     outbox = CallbackOutbox(keys, callback_outbox_bytes)
     jobs = JobStore(client, keys, scripts, buffer, recovery, payloads=payloads, outbox=outbox)
