@@ -120,8 +120,8 @@ def open_store(
 ) -> Store:
     """A store over one connection pool.
 
-    `error_codes`: those that metrics count by name. `wait`: of enqueues and send marks for replicas;
-    None: they do not. `cipher`: of payloads. `callback_outbox_bytes`: what callbacks may take.
+    `error_codes`: those that metrics count by name. `wait`: how enqueues and send marks wait for
+    replicas; None: not. `cipher`: of payloads. `callback_outbox_bytes`: what callbacks may take.
     """
     client, keys = Client(redis), Keys(namespace, db=_database(redis))
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
