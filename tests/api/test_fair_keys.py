@@ -139,3 +139,12 @@ def test_a_release_for_one_key_releases_no_hold() -> None:
     hold = Hold(id="h", scope=Scope("default"), code="C", created_at=NOW)
     for found, narrow in ((True, Filter()), (False, Filter(fair_key="ann"))):
         assert JobSelection(narrow, "{}").covers_lane(hold, LANE) is found
+
+
+async def test_the_jobs_of_a_schedule_have_its_key(api: CheckedApi) -> None:
+    schedule = {"cron": "0 3 * * *", "job": REQUEST | {"fair_key": "ann"}}
+    assert (await api.put("/v1/schedules/nightly", schedule)).status in (200, 201)
+    reply = await api.post("/v1/schedules/nightly/run", {})
+    assert reply.status in (200, 201, 202), reply.body
+    page = (await api.get("/v1/jobs", fair_key="ann")).json
+    assert [job["schedule"] for job in page["items"]] == ["nightly"]
