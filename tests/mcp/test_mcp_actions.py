@@ -121,8 +121,8 @@ async def test_an_uncertain_job_is_resolved(
         done = await tools.confirmed("resolve_job", id=job_id, **resolution)
         assert done["outcome"] == "done"
         if state == "succeeded":
-            await tools.call("wait_for_job", id=job_id)
-        assert await site.state(job_id) == state
+            done = await tools.call("wait_for_job", id=job_id, timeout_s=60)
+        assert done["job"]["state"] == state
 
 
 async def test_only_uncertain_jobs_are_resolved(site: McpSite) -> None:

@@ -6,6 +6,7 @@ from tests.mcp.mcp_site import Doc, McpSite
 from worker.cli.mcp.options import ToolLevel
 from worker.cli.mcp.tools import TOOLS
 
+MEDIA = "https://cdn.knouds.example/"
 READS = {row.name for row in TOOLS if row.level is ToolLevel.READ}
 ACTS = {row.name for row in TOOLS if row.level is ToolLevel.ACT}
 
@@ -87,23 +88,30 @@ async def test_a_token_that_only_enqueues_gets_the_state(site: McpSite) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_waiting_reports_progress_and_ends_with_the_job(site: McpSite, mode: str) -> None:
-    job_id = await site.job(sandbox={"duration_s": 2.5})
-    seen: list[tuple[float, float | None, str | None]] = []
+async def test_waiting_is_bounded_and_reports_progress(site: McpSite, mode: str) -> None:
+    job_id = await site.job(delay_s=3_600)
+    seen: list[tuple[float | None, str | None]] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
-        seen.append((progress, total, message))
+        assert progress > 0
+        seen.append((total, message))
 
     async with site.client(mode=mode) as tools:
-        early = await tools.call("wait_for_job", id=job_id, timeout_s=0)
-        assert early["is_over"] is False
         result = await tools.client.call_tool(
-            "wait_for_job", {"id": job_id, "timeout_s": 30}, progress_callback=note
+            "wait_for_job", {"id": job_id, "timeout_s": 2.2}, progress_callback=note
         )
-        assert result.structured_content["is_over"] is True
-        assert result.structured_content["job"]["state"] == "succeeded"
-    assert seen
-    assert seen[0][1:] == (30.0, f"{job_id} is running")
+    assert result.structured_content["is_over"] is False
+    assert result.structured_content["job"]["state"] == "scheduled"
+    assert set(seen) == {(2.2, f"{job_id} is scheduled")}
+
+
+async def test_waiting_ends_with_the_job(site: McpSite) -> None:
+    job_id = await site.job()
+    async with site.client() as tools:
+        found = await tools.call("wait_for_job", id=job_id, timeout_s=60)
+        assert found["is_over"] is True
+        assert found["job"]["state"] == "succeeded"
+        assert MEDIA in str(found["untrusted"]["result"])
 
 
 async def test_long_texts_are_cut_and_read_on(site: McpSite) -> None:
