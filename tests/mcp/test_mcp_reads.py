@@ -3,6 +3,7 @@
 import pytest
 
 from tests.mcp.mcp_site import Doc, McpSite
+from worker.app.job_request_parser import JobRequestBody
 from worker.cli.mcp.options import ToolLevel
 from worker.cli.mcp.tools import TOOLS
 
@@ -66,6 +67,29 @@ async def test_an_enqueue_is_safe_to_repeat(site: McpSite) -> None:
         page = await tools.call("list_jobs", tag=site.name, limit=2)
         rest = await tools.call("list_jobs", tag=site.name, cursor=page["next_cursor"])
         assert len(page["items"] + rest["items"]) == 3
+
+
+async def test_every_field_of_a_job_request_is_an_argument(site: McpSite) -> None:
+    parent = await site.job(delay_s=3_600)
+    async with site.client() as tools:
+        (tool,) = [
+            one for one in (await tools.client.list_tools()).tools if one.name == "enqueue_job"
+        ]
+        own = {"key", "dry_run"}
+        assert set(tool.input_schema["properties"]) == own | set(JobRequestBody.model_fields)
+        image = {"$result": parent, "pointer": "/images/0"}
+        child = await tools.call(
+            "enqueue_job",
+            kind="model",
+            target="gpt-image-2",
+            inputs={"image": image},
+            after=[parent],
+            fair_key=site.name,
+        )
+        assert child["job"]["state"] == "waiting"
+        why = (await tools.call("explain_job", id=child["job"]["id"]))["why"]
+        assert why["blockers"]
+        await tools.confirmed("cancel_jobs", filter={"ids": [child["job"]["id"]]})
 
 
 async def test_a_dry_run_of_an_enqueue_makes_no_job(site: McpSite) -> None:
