@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from jobs.job import Job
+from jobs.states import State
 from jobs.tenants import tenant_job_id, tenant_of
 
 BATCH_SCHEMA: Final = 1
@@ -32,6 +33,8 @@ class BatchRecord(
     metadata: str = ""
     """A JSON object as text; empty for none."""
     note: str = ""
+    callback_url: str = ""
+    """Where its app hears that it is complete or stalled; empty for nowhere."""
 
 
 class BatchState(StrEnum):
@@ -43,6 +46,24 @@ class BatchState(StrEnum):
     """No more jobs join it, and some have not settled."""
     COMPLETE = "complete"
     """No more jobs join it, and all of them have settled. A requeue reopens it."""
+
+
+class BatchSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A batch at one moment, as its callbacks report it. Times in Unix seconds."""
+
+    address: str
+    at: float
+    state: BatchState
+    completions: int
+    total: int
+    states: dict[State, int]
+    cost: float
+    """Credits."""
+    created_at: float
+    sealed_at: float | None = None
+    cancelled_at: float | None = None
+    metadata: str = ""
+    callback_url: str = ""
 
 
 class BatchSealed(Exception):

@@ -1,4 +1,4 @@
-"""Callbacks: what an app hears of its jobs, and when it is tried again. Pure.
+"""Callbacks: what an app hears of its jobs and batches, and when it is tried again. Pure.
 
 A callback is written in the same atomic step as the transition that it reports, with the record of
 that moment: a later try never sends a later state. Times are Unix seconds.
@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from jobs.backoff import Backoff
+from jobs.batches import BatchSummary
 from jobs.job import Job
 from jobs.states import State
 
@@ -38,12 +39,15 @@ class CallbackType(StrEnum):
     JOB_DEAD = "job.dead"
     JOB_CANCELLED = "job.cancelled"
     JOB_PARKED = "job.parked"
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_STALLED = "batch.stalled"
 
 
 class CallbackSubject(StrEnum):
     """What a callback is about."""
 
     JOB = "job"
+    BATCH = "batch"
 
 
 class CallbackState(StrEnum):
@@ -151,6 +155,30 @@ def job_callback(job: Job, event: CallbackType, *, sequence: int, host: str) -> 
         record=msgspec.Raw(b"null"),
         since=job.updated_at,
         next_at=job.updated_at,
+    )
+
+
+def batch_callback(
+    summary: BatchSummary, event: CallbackType, *, number: int, sequence: int, host: str
+) -> Callback:
+    """The callback of a batch's event; `number` is one more for each event of its type.
+
+    A worker that repeats it after a crash makes one of the same id.
+    """
+    facts = (summary.address, summary.created_at, event, number)
+    digest = hashlib.blake2s(msgspec.json.encode(facts), digest_size=12).hexdigest()
+    return Callback(
+        id=f"msg_{digest}",
+        type=event,
+        subject=CallbackSubject.BATCH,
+        subject_id=summary.address,
+        url=summary.callback_url,
+        host=host,
+        created_at=summary.at,
+        sequence=sequence,
+        record=msgspec.Raw(msgspec.json.encode(summary)),
+        since=summary.at,
+        next_at=summary.at,
     )
 
 

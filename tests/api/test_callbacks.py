@@ -21,6 +21,7 @@ from tests.engine.callback_receiver import SECRET
 from tests.store.redis_contents import latest_audit_entries
 from worker.app.callback_bodies import CallbackJob
 from worker.clock import SystemClock
+from worker.engine.services.batch_keeper import BatchKeeper
 from worker.store import Store
 
 URL = "https://hooks.example.com/k?token=1"
@@ -202,3 +203,21 @@ async def test_the_job_of_a_callback_has_the_members_of_a_job(calling: CheckedAp
     job = (await calling.enqueue(callback_url=URL)).json
     answer_only = {"durability", "est_cost", "warnings"}
     assert [name for name in job if name not in answer_only] == list(CallbackJob.__struct_fields__)
+
+
+async def test_a_batch_names_who_hears_of_it(calling: CheckedApi, store: Store) -> None:
+    reply = await calling.post(
+        "/v1/batches", {"name": "b", "callback_url": "https://evil.example/"}
+    )
+    assert (reply.status, reply.field) == (422, "callback_url")
+    body = {"name": "b", "callback_url": URL}
+    assert (await calling.post("/v1/batches", body)).json["callback_url"] == URL
+    assert (await calling.post("/v1/batches", body)).status == 200
+    assert (await calling.post("/v1/batches", {"name": "b"})).status == 409
+    await calling.post("/v1/batches/b/seal", {})
+    await BatchKeeper(store, "w").tick(SystemClock().now())
+    (item,) = (await calling.get("/v1/callbacks?batch=b")).json["items"]
+    assert (item["type"], item["job"], item["batch"]) == ("batch.completed", None, "b")
+    assert (await calling.get("/v1/callbacks?job=b")).json["items"] == []
+    both = await calling.get("/v1/callbacks?batch=b&job=j")
+    assert (both.status, both.field) == (400, "batch")

@@ -15,7 +15,7 @@ from tests.api.job_factory import JobFactory
 from tests.api.test_erasure import contents
 from tests.api.token_entries import Entry, bearer
 from tests.engine.callback_receiver import SECRET
-from worker.app.callback_bodies import JobCallbackBodies
+from worker.app.callback_bodies import StoredCallbackBodies
 from worker.app.job_metadata import MAX_METADATA_BYTES
 from worker.store import Store
 
@@ -79,7 +79,7 @@ async def test_the_body_of_a_callback_has_them(
     stored = await store.callbacks.find(found["id"])
     assert stored is not None
     assert b"secret-name" not in stored.data
-    body = msgspec.json.decode(await JobCallbackBodies(store.payloads).body(stored.callback))
+    body = msgspec.json.decode(await StoredCallbackBodies(store.payloads).body(stored.callback))
     assert (body["type"], body["data"]["metadata"]) == (f"job.{end}", METADATA)
 
 

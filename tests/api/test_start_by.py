@@ -12,7 +12,7 @@ from tests.api.checked_api import REQUEST, CheckedApi
 from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory
 from tests.engine.callback_receiver import SECRET
-from worker.app.callback_bodies import JobCallbackBodies
+from worker.app.callback_bodies import StoredCallbackBodies
 from worker.app.rfc3339 import rfc3339
 from worker.clock import SystemClock
 from worker.engine.services.expirer import Expirer
@@ -109,7 +109,7 @@ async def test_the_app_hears_of_it(open_api: OpenApi, store: Store, settings: Se
         (found,) = (await api.get("/v1/callbacks?job=j1")).json["items"]
     stored = await store.callbacks.find(found["id"])
     assert stored is not None
-    body = msgspec.json.decode(await JobCallbackBodies(store.payloads).body(stored.callback))
+    body = msgspec.json.decode(await StoredCallbackBodies(store.payloads).body(stored.callback))
     assert (body["type"], body["data"]["reason"]["code"]) == ("job.cancelled", "expired")
 
 

@@ -41,7 +41,7 @@ from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     Job: (4, "e25054f6a952"),
-    BatchRecord: (1, "63b867a09edf"),
+    BatchRecord: (1, "4ba28f319e95"),
     Budget: (1, "286758592c1e"),
     Schedule: (1, "1bac8428736f"),
     LaneCap: (1, "48665cc12e97"),
@@ -51,7 +51,7 @@ SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     RateLimitBucket: (1, "e948038ad2ad"),
     Heartbeat: (1, "4a24854047c3"),
     Orphan: (1, "8df137f47cc4"),
-    Callback: (1, "6341e3e65a2c"),
+    Callback: (1, "17e6c5b5ff3f"),
     CallbackBreaker: (1, "f7d114b29d06"),
     SessionRecord: (2, "828d08d1d639"),
 }

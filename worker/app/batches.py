@@ -18,6 +18,7 @@ from worker.app.actions import Actor
 from worker.app.budgets import BudgetRequest, Budgets
 from worker.app.bulk import BulkActions
 from worker.app.bulk_request import BulkAction, BulkCounts, BulkRequest, JobSelection
+from worker.app.callback_policy import CallbackPolicy
 from worker.app.enqueue import InvalidRequest
 from worker.app.queries import Queries
 from worker.clock import Clock
@@ -44,11 +45,12 @@ class NoSuchBatch(LookupError):
 
 
 class BatchExists(Exception):
-    """A batch of that name was created before, with other metadata or another budget."""
+    """A batch of that name was created before, with other metadata or another callback URL."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"batch {name!r} exists with other metadata: use another name for another batch"
+            f"batch {name!r} exists with other metadata or another callback_url: use another name"
+            " for another batch"
         )
 
 
@@ -59,6 +61,7 @@ class BatchRequest(NamedTuple):
     metadata: dict[str, object] | None = None
     budget: float | None = None
     """Credits that all its runs may cost; None: no limit of its own."""
+    callback_url: str | None = None
 
 
 class BatchResult(NamedTuple):
@@ -86,6 +89,7 @@ class Batches:
     queries: Queries
     bulk: BulkActions
     budgets: Budgets
+    callbacks: CallbackPolicy
 
     # Reads.
 
@@ -151,18 +155,21 @@ class Batches:
         """
         now, address = self.clock.now(), batch_address(tenant, request.name)
         metadata = _encoded(request.metadata)
+        self.callbacks.check_url(request.callback_url)
         record = BatchRecord(
             name=request.name,
             created_at=now,
             created_by=actor.name,
             metadata=metadata,
             note=actor.note,
+            callback_url=request.callback_url or "",
         )
         is_new = await self.store.batches.create(tenant, record)
         if request.budget is not None:
             await self._set_budget(address, request.budget, actor)
         batch = await self.find(address)
-        if not is_new and (batch.record is None or batch.record.metadata != metadata):
+        known = None if batch.record is None else (batch.record.metadata, batch.record.callback_url)
+        if not is_new and known != (metadata, record.callback_url):
             raise BatchExists(request.name)
         if is_new:
             await self.store.batches.report(batch_notice(batch, BatchEvent.CREATED, now))

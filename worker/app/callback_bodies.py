@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.callbacks import Callback, CallbackType
+from jobs.batches import BatchSummary
+from jobs.callbacks import Callback, CallbackSubject, CallbackType
 from jobs.job import Attempt, Job, JobEvent, Reason
 from jobs.payloads import MissingPayload
 from jobs.tenants import app_job_id, tenant_of
@@ -64,6 +65,23 @@ class CallbackJob(msgspec.Struct, kw_only=True):
     payload_problem: str | None
 
 
+class CallbackBatch(msgspec.Struct, kw_only=True):
+    """A batch as a body has it: its counts at the moment of the event."""
+
+    name: str
+    """As its app knows it."""
+    tenant: str
+    state: str
+    completions: int
+    total: int
+    states: dict[str, int]
+    cost: float
+    created_at: str
+    sealed_at: str | None
+    cancelled_at: str | None
+    metadata: msgspec.Raw | None
+
+
 class CallbackBody(msgspec.Struct):
     """What a receiver gets."""
 
@@ -75,7 +93,7 @@ class CallbackBody(msgspec.Struct):
     data: msgspec.Raw
 
 
-class JobCallbackBodies:
+class StoredCallbackBodies:
     """Writes bodies from the record that a callback has kept, and the result of its job."""
 
     def __init__(self, payloads: PayloadStore) -> None:
@@ -83,6 +101,8 @@ class JobCallbackBodies:
 
     async def body(self, callback: Callback) -> bytes:
         """The body of a callback, as JSON."""
+        if callback.subject is CallbackSubject.BATCH:
+            return _written(callback, _batch_data(callback))
         job = decode_job(bytes(callback.record))
         result: bytes | None = None
         problem: MissingPayload | None = None
@@ -92,15 +112,35 @@ class JobCallbackBodies:
             result, problem, metadata = stored.result, stored.result_problem, stored.metadata
         elif job.has_metadata:
             metadata = (await self._payloads.metadata([job.id])).get(job.id)
-        shown = callback_job(job, result, problem, metadata)
-        return _encoder.encode(
-            CallbackBody(
-                type=callback.type.value,
-                timestamp=rfc3339(callback.created_at),
-                sequence=callback.sequence,
-                data=msgspec.Raw(_encoder.encode(shown)),
-            )
+        return _written(callback, callback_job(job, result, problem, metadata))
+
+
+def _written(callback: Callback, data: CallbackJob | CallbackBatch) -> bytes:
+    return _encoder.encode(
+        CallbackBody(
+            type=callback.type.value,
+            timestamp=rfc3339(callback.created_at),
+            sequence=callback.sequence,
+            data=msgspec.Raw(_encoder.encode(data)),
         )
+    )
+
+
+def _batch_data(callback: Callback) -> CallbackBatch:
+    found = msgspec.json.decode(bytes(callback.record), type=BatchSummary)
+    return CallbackBatch(
+        name=app_job_id(found.address),
+        tenant=tenant_of(found.address),
+        state=found.state.value,
+        completions=found.completions,
+        total=found.total,
+        states={state.value: count for state, count in found.states.items()},
+        cost=found.cost,
+        created_at=rfc3339(found.created_at),
+        sealed_at=optional_rfc3339(found.sealed_at),
+        cancelled_at=optional_rfc3339(found.cancelled_at),
+        metadata=msgspec.Raw(found.metadata.encode()) if found.metadata else None,
+    )
 
 
 def callback_job(

@@ -30,9 +30,13 @@ class CallbackPolicy:
 
     def check(self, request: JobRequest) -> None:
         """Raise `InvalidRequest` for a URL that callbacks may not go to."""
-        if request.callback_url is None:
+        self.check_url(request.callback_url)
+
+    def check_url(self, url: str | None) -> None:
+        """As `check`, for the URL alone; None passes."""
+        if url is None:
             return
         try:
-            self._hosts.check(request.callback_url)
+            self._hosts.check(url)
         except CallbackUrlError as error:
             raise InvalidRequest("callback_url", str(error)) from None

@@ -46,9 +46,17 @@ SETTLED: Final = ("succeeded", "dead", "cancelled")
 class BatchRun:
     """One call of `batch`: what was sent, refused and written so far."""
 
-    def __init__(self, name: str, budget: float | None, *, is_terminal: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        budget: float | None,
+        callback_url: str | None = None,
+        *,
+        is_terminal: bool,
+    ) -> None:
         self.name = name
         self._budget = budget
+        self._callback_url = callback_url
         self._is_terminal = is_terminal
         self.enqueued = self.duplicates = self.refused = self.unconfirmed = self.readable = 0
         self.est_cost = 0.0
@@ -112,6 +120,8 @@ class BatchRun:
         body: Doc = {"name": self.name}
         if self._budget is not None:
             body["budget"] = self._budget
+        if self._callback_url is not None:
+            body["callback_url"] = self._callback_url
         await _patiently(lambda: api.post_idempotent("batches", body=body))
         for call in _chunks(lines):
             await self._send_call(api, call)

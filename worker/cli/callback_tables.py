@@ -19,7 +19,7 @@ def callback_list(doc: Doc) -> list[RenderableType]:
     if doc["items"]:
         columns: Columns = {
             "CALLBACK": lambda row: row["id"],
-            "JOB": lambda row: row["job"],
+            "JOB OR BATCH": lambda row: row["job"] or row["batch"],
             "EVENT": lambda row: row["type"],
             "STATE": lambda row: row["state"],
             "HAPPENED": lambda row: format_age(row["created_at"], now),
@@ -44,11 +44,15 @@ def callback_list(doc: Doc) -> list[RenderableType]:
     return parts
 
 
+def _subject(doc: Doc) -> str:
+    return f"job {doc['job']}" if doc["job"] else f"batch {doc['batch']}"
+
+
 def callback_page(doc: Doc) -> list[RenderableType]:
     """One callback."""
     now = time.time()
     facts = {
-        "event": f"{doc['type']} of job {doc['job']}, sequence {doc['sequence']}",
+        "event": f"{doc['type']} of {_subject(doc)}, sequence {doc['sequence']}",
         "happened": format_age(doc["created_at"], now),
         "to": doc["url"],
         "tries": doc["tries"],

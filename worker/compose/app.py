@@ -135,5 +135,5 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
             store, clock, queries, enqueuer, jobs=build_schedule_jobs(settings), previews=checks
         ),
         callbacks=Callbacks(store, clock),
-        batches=Batches(store, clock, queries, bulk, budgets),
+        batches=Batches(store, clock, queries, bulk, budgets, build_callback_policy(settings)),
     )

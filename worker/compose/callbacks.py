@@ -1,7 +1,7 @@
 """The service that sends callbacks, where it is configured."""
 
 from config.settings import Settings
-from worker.app.callback_bodies import JobCallbackBodies
+from worker.app.callback_bodies import StoredCallbackBodies
 from worker.engine.callbacks.poster import CallbackPoster
 from worker.engine.services.callback_sender import CallbackSender
 from worker.engine.worker_parts import WorkerContext
@@ -13,4 +13,4 @@ def build_callback_sender(settings: Settings, context: WorkerContext) -> Callbac
         return None
     secrets = [secret.get_secret_value() for secret in settings.callback_secrets]
     post = CallbackPoster(settings.callback_hosts, secrets, settings.callback_timeout_s)
-    return CallbackSender(context, post, JobCallbackBodies(context.store.payloads))
+    return CallbackSender(context, post, StoredCallbackBodies(context.store.payloads))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from jobs.batches import BatchRecord, BatchState, batch_address
+from jobs.batches import BatchRecord, BatchState, BatchSummary, batch_address
 from jobs.credits.charges import MICRO
 from jobs.indexes import Index, batch_state_name
 from jobs.lanes import JobId
@@ -38,7 +38,7 @@ ANNOUNCED: Final = "announced"
 """Field of a batch's hash: how many of its completions were announced."""
 
 STALLED: Final = "stalled"
-"""Field of a batch's hash: 1 while it is announced that all its open jobs are parked."""
+"""Field of a batch's hash: how often that was announced of its open jobs, see `Batch.stalls`."""
 
 MAX_SCANNED_NAMES: Final = 5_000
 """Names that are looked through for one page of a tenant's batches."""
@@ -67,8 +67,9 @@ class Batch:
     """How often all its jobs had settled once it was sealed."""
     announced: int
     """How many of these were announced."""
-    is_stalled: bool
-    """Whether it was announced that all its open jobs are parked."""
+    stalls: int
+    """How often it was announced that all its open jobs wait for an operator, and that they do not
+    any more: odd while they do."""
     last_settled_at: float | None
     states: dict[State, int]
     """Jobs in each state, pruned ones included."""
@@ -105,6 +106,31 @@ class Batch:
         if self.sealed_at is None:
             return BatchState.OPEN
         return BatchState.SEALED if self.open_jobs else BatchState.COMPLETE
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether it was announced that all its open jobs wait for an operator."""
+        return self.stalls % 2 == 1
+
+    def summary(self, at: float) -> BatchSummary | None:
+        """What its callbacks report, at a time in Unix seconds; None where it has none."""
+        record = self.record
+        if record is None or not record.callback_url:
+            return None
+        return BatchSummary(
+            address=self.address,
+            at=at,
+            state=self.state,
+            completions=self.completions,
+            total=self.total,
+            states={state: count for state, count in self.states.items() if count},
+            cost=self.cost,
+            created_at=record.created_at,
+            sealed_at=self.sealed_at,
+            cancelled_at=self.cancelled_at,
+            metadata=record.metadata,
+            callback_url=record.callback_url,
+        )
 
     def of(self, *states: State) -> int:
         """How many jobs are in any of these states."""
@@ -364,7 +390,7 @@ def _batch_of(
         cancelled_at=_number(fields.get(b"cancelled_at")),
         completions=int(_number(fields.get(b"completions")) or 0),
         announced=int(_number(fields.get(ANNOUNCED.encode())) or 0),
-        is_stalled=fields.get(STALLED.encode()) == b"1",
+        stalls=int(_number(fields.get(STALLED.encode())) or 0),
         last_settled_at=_number(fields.get(b"last")),
         states=states,
         pruned=pruned,

@@ -73,12 +73,19 @@ class CallbackOutbox:
         if event is None:
             return []
         if self.is_full:
-            return [("H", self._keys.counters, LOST_COUNTER, LOST_COUNTER, NEVER_TOO_MANY, 1, 0)]
+            return self._lost()
         record, host = change.record, host_of(new.callback_url or "")
         if len(record) > MAX_RECORD_BYTES:
             record = encode(with_bounded_history(new))
         found = job_callback(new, event, sequence=version_of(change.rev), host=host)
         return self.entry(msgspec.structs.replace(found, record=msgspec.Raw(record)))
+
+    def room_for(self, callback: Callback) -> list[CommitOperation]:
+        """The operations of `entry`; where there is no room, those that count it as lost."""
+        return self._lost() if self.is_full else self.entry(callback)
+
+    def _lost(self) -> list[CommitOperation]:
+        return [("H", self._keys.counters, LOST_COUNTER, LOST_COUNTER, NEVER_TOO_MANY, 1, 0)]
 
     def entry(self, callback: Callback) -> list[CommitOperation]:
         """The operations that put a callback into the outbox; workers are woken."""

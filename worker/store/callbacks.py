@@ -16,6 +16,7 @@ from jobs.callbacks import Callback, CallbackState, CallbackSubject
 from worker.store.callback_outbox import KEPT_MS, WAKE_MESSAGE, CallbackOutbox
 from worker.store.client import Argument, BadCursor, Client, Command, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
+from worker.store.commit import Change
 from worker.store.keys import Keys
 from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
@@ -56,6 +57,7 @@ class CallbackFilter(NamedTuple):
     state: CallbackState | None = None
     host: str = ""
     """A host, with or without scheme and port; empty for any."""
+    subject: CallbackSubject = CallbackSubject.JOB
     subject_id: str = ""
     """A job, by its stored id; empty for any."""
     tenant: str = ""
@@ -192,6 +194,14 @@ class CallbackStore:
         """Make a host due, at the latest at a time."""
         await self._client.call("ZADD", self._keys.callback_hosts, "LT", at, host)
 
+    async def add(self, callback: Callback) -> None:
+        """Put a callback into the outbox, unless it is there; where that is full, it is lost."""
+        if not await self.missing([callback.id]):
+            return
+        change = Change(self._keys, "", "")
+        change.ops += self.outbox.room_for(callback)
+        await self._scripts.commit(change)
+
     async def announce(self) -> None:
         """Wake the workers; never raises what Redis raises."""
         await self._scripts.announcements.send(("PUBLISH", self._keys.wake, WAKE_MESSAGE))
@@ -254,7 +264,7 @@ class CallbackStore:
         return [(score, name, one) for (score, name), one in zip(left, stored, strict=True)]
 
     async def _page_of_subject(self, wanted: CallbackFilter, limit: int) -> CallbackPage:
-        found = await self.of_subject(CallbackSubject.JOB, wanted.subject_id, limit=_CHUNK)
+        found = await self.of_subject(wanted.subject, wanted.subject_id, limit=_CHUNK)
         matching = [one for one in found if _matches(one, wanted)]
         return CallbackPage(matching[:limit], None)
 

@@ -1297,6 +1297,11 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             /**
+             * @description a URL of a host in KNOUDS_CALLBACK_HOSTS that hears when it is complete or stalled
+             * @default null
+             */
+            callback_url?: string | null;
+            /**
              * @description credits that all its runs may cost, more than 0
              * @default null
              */
@@ -2677,14 +2682,16 @@ export interface components {
             /** @description they get one try now and then; empty for a token of a tenant */
             hosts_down: components["schemas"]["CallbackHost"][];
         };
-        /** @description An event of a job on its way to a receiver. */
+        /** @description An event of a job or a batch on its way to a receiver. */
         Callback: {
             /** @description `webhook-id`, the same in every try */
             id: string;
             type: components["schemas"]["CallbackType"];
-            /** @description the id of its job */
-            job: string;
-            /** @description larger is newer, among the events of one job */
+            /** @description the id of its job; null for one of a batch */
+            job: string | null;
+            /** @description the name of its batch; null for one of a job */
+            batch: string | null;
+            /** @description larger is newer, among the events of one job or batch */
             sequence: number;
             url: string;
             /** @description scheme, host and port, which limits go by */
@@ -2715,7 +2722,7 @@ export interface components {
          * @description What happened; the `type` of the body.
          * @enum {string}
          */
-        CallbackType: "job.cancelled" | "job.dead" | "job.parked" | "job.succeeded";
+        CallbackType: "batch.completed" | "batch.stalled" | "job.cancelled" | "job.dead" | "job.parked" | "job.succeeded";
         /** @description A host that callbacks could not reach several times in a row. */
         CallbackHost: {
             host: string;
@@ -2760,6 +2767,8 @@ export interface components {
             /** @description null for a role that may not see payloads */
             metadata: Record<string, never> | null;
             note: string;
+            /** @description null for none, and for a role that may not see payloads */
+            callback_url: string | null;
             /** @description codes of parked jobs and dead letters, of the latest 500 of each, the most frequent first; absent in lists */
             failures?: components["schemas"]["BatchFailure"][];
         };
@@ -9108,6 +9117,8 @@ export interface operations {
                 host?: string;
                 /** @description the id of a job */
                 job?: string;
+                /** @description the name of a batch; cannot be given with job */
+                batch?: string;
                 /** @description a whole number from 1 to 500 */
                 limit?: number;
                 /** @description the next_cursor of the previous page */

@@ -44,7 +44,7 @@ async def create_batch(request: web.Request) -> web.Response:
         raise bad_field(
             "budget", "needs a token of role operate, without a tenant, as PUT /v1/budgets", 403
         )
-    wanted = BatchRequest(body.name, body.metadata, body.budget)
+    wanted = BatchRequest(body.name, body.metadata, body.budget, body.callback_url)
     batch, is_new = await context_of(request).use_cases.batches.create(
         caller.grants.tenant, wanted, current_actor(body.note)
     )

@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from jobs.batches import batch_address
+from jobs.callbacks import CallbackSubject
 from worker.api.auth.principal import current_principal
 from worker.api.context import context_of, current_actor
 from worker.api.models.callback_query import CallbacksQuery
@@ -9,6 +11,7 @@ from worker.api.models.callbacks import callback_page_response, callback_respons
 from worker.api.models.requests import ActionBody
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body, read_query
+from worker.api.problems import bad_parameter
 from worker.store.callbacks import CallbackFilter
 
 
@@ -16,11 +19,17 @@ async def list_callbacks(request: web.Request) -> web.Response:
     """Callbacks, newest first: those to be sent, those that receivers took, and failed ones."""
     query = read_query(request, CallbacksQuery)
     caller = current_principal()
+    if query.job and query.batch:
+        raise bad_parameter("batch", "cannot be given with job: give one of the two")
+    tenant = caller.grants.tenant
+    of_batch = batch_address(tenant, query.batch) if tenant and query.batch else query.batch
+    of_job = (caller.job_id(query.job) or query.job) if query.job else ""
     wanted = CallbackFilter(
         state=query.state,
         host=query.host or "",
-        subject_id=(caller.job_id(query.job) or query.job) if query.job else "",
-        tenant=caller.grants.tenant,
+        subject=CallbackSubject.BATCH if of_batch else CallbackSubject.JOB,
+        subject_id=of_batch or of_job,
+        tenant=tenant,
     )
     use_case = context_of(request).use_cases.callbacks
     page = await use_case.page(wanted, query.limit, query.cursor)

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from config.callback_hosts import MAX_URL_CHARS
 from jobs.budgets.record import MIN_LIMIT
 from jobs.credits.charges import MAX_CREDITS
 from worker.api.models.query_parameters import QueryParameters
@@ -18,6 +19,13 @@ class BatchBody(ActionBody):
     metadata: Annotated[
         dict[str, Any] | None,
         Field(description="a JSON object of at most 4 KiB that is shown with it"),
+    ] = None
+    callback_url: Annotated[
+        Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS)] | None,
+        Field(
+            description="a URL of a host in KNOUDS_CALLBACK_HOSTS that hears when it is complete or"
+            " stalled"
+        ),
     ] = None
     budget: Annotated[
         Annotated[float, Field(ge=MIN_LIMIT, le=MAX_CREDITS, allow_inf_nan=False)] | None,

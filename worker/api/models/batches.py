@@ -77,6 +77,9 @@ class BatchResponse(ResponseModel):
         ),
     ]
     note: str
+    callback_url: Annotated[
+        str | None, Meta(description="null for none, and for a role that may not see payloads")
+    ]
     failures: Annotated[
         list[BatchFailureResponse] | UnsetType,
         Meta(
@@ -156,6 +159,7 @@ def batch_response(
         last_settled_at=optional_rfc3339(batch.last_settled_at),
         metadata=msgspec.Raw(shown.encode()) if shown else None,
         note="" if record is None or payloads_hidden else record.note,
+        callback_url=None if record is None or payloads_hidden else record.callback_url or None,
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from jobs.callbacks import CallbackState
 from jobs.tenants import STORED_JOB_ID
 from worker.api.models.query_parameters import MAX_PAGE_SIZE, QueryParameters
+from worker.api.models.requests import StoredBatch
 from worker.app.job_request_parser import matching
 
 MAX_HOST_CHARS = 300
@@ -28,6 +29,9 @@ class CallbacksQuery(QueryParameters):
     ] = None
     job: Annotated[
         Annotated[str, matching(STORED_JOB_ID)] | None, Field(description="the id of a job")
+    ] = None
+    batch: Annotated[
+        StoredBatch | None, Field(description="the name of a batch; cannot be given with job")
     ] = None
     limit: Annotated[
         int,

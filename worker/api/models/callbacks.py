@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from jobs.callbacks import Callback, CallbackState, CallbackType
+from jobs.callbacks import Callback, CallbackState, CallbackSubject, CallbackType
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.app.callbacks import CallbackOverview
 from worker.app.shown_ids import shown_job_id
@@ -12,12 +12,15 @@ from worker.store.callbacks import CallbackPage
 
 
 class CallbackResponse(ResponseModel):
-    """An event of a job on its way to a receiver."""
+    """An event of a job or a batch on its way to a receiver."""
 
     id: Annotated[str, Meta(description="`webhook-id`, the same in every try")]
     type: CallbackType
-    job: Annotated[str, Meta(description="the id of its job")]
-    sequence: Annotated[int, Meta(description="larger is newer, among the events of one job")]
+    job: Annotated[str | None, Meta(description="the id of its job; null for one of a batch")]
+    batch: Annotated[str | None, Meta(description="the name of its batch; null for one of a job")]
+    sequence: Annotated[
+        int, Meta(description="larger is newer, among the events of one job or batch")
+    ]
     url: str
     host: Annotated[str, Meta(description="scheme, host and port, which limits go by")]
     state: Annotated[
@@ -66,10 +69,12 @@ class CallbackPageResponse(ResponseModel):
 
 def callback_response(callback: Callback) -> CallbackResponse:
     """A callback as JSON, without its record."""
+    shown = shown_job_id(callback.subject_id)
     return CallbackResponse(
         id=callback.id,
         type=callback.type,
-        job=shown_job_id(callback.subject_id),
+        job=shown if callback.subject is CallbackSubject.JOB else None,
+        batch=shown if callback.subject is CallbackSubject.BATCH else None,
         sequence=callback.sequence,
         url=callback.url,
         host=callback.host,

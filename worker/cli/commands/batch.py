@@ -35,6 +35,7 @@ FORMATS: Final = ("jsonl", "csv")
 @click.option("--priority", type=click.IntRange(-100, 100), help="For lines that name none.")
 @click.option("--tag", "tags", multiple=True, help="For lines that have no tags.")
 @click.option("--fair-key", help="For lines that name none: in a lane, keys take turns.")
+@click.option("--callback-url", help="Who hears that it is complete; its host must be allowed.")
 @click.option("--budget", type=float, metavar="CREDITS", help="What all runs may cost at most.")
 @dry_run
 def batch(
@@ -47,6 +48,7 @@ def batch(
     dry_run: bool,
     model: str | None,
     workflow: str | None,
+    callback_url: str | None,
     budget: float | None,
     **defaults: Any,
 ) -> None:
@@ -69,7 +71,7 @@ def batch(
     batch_name = name or _name_of(file)
     from worker.cli.batch_run import BatchRun  # noqa: PLC0415  not for --help
 
-    run = BatchRun(batch_name, budget, is_terminal=sys.stderr.isatty())
+    run = BatchRun(batch_name, budget, callback_url, is_terminal=sys.stderr.isatty())
     reader = LineReader(batch_name, given, run.refuse)
     with ExitStack() as stack:
         lines = _lines(stack, file, format_ or _format_of(file), reader)

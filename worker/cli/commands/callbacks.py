@@ -21,6 +21,7 @@ def callbacks() -> None:
 @click.option("--state", type=click.Choice(STATES), help="Their state.")
 @click.option("--host", help="The host that they go to, as hooks.example.com.")
 @click.option("--job", help="The job that they report.")
+@click.option("--batch", help="The batch that they report.")
 @page_options
 def ls(*, as_json: bool, **query: str | int | None) -> None:
     """List callbacks, newest first, and the hosts that are down."""

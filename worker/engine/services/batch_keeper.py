@@ -5,10 +5,12 @@ from typing import Final
 import structlog
 
 from jobs.batches import BatchEvent
+from jobs.callbacks import CallbackType, batch_callback
 from jobs.states import State
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
 from worker.store.batches import ANNOUNCED, STALLED, Batch
+from worker.store.callback_outbox import host_of
 from worker.store.events import BatchNotice
 
 log: Final = structlog.get_logger(__name__)
@@ -44,15 +46,31 @@ class BatchKeeper:
         """Announce each completion once, and that only an operator brings the batch on."""
         for number in range(batch.announced + 1, batch.completions + 1):
             notice = batch_notice(batch, BatchEvent.COMPLETED, now, number)
+            sequence = number + batch.stalls
+            await self._call_back(batch, CallbackType.BATCH_COMPLETED, number, sequence, now)
             if await self._store.batches.announce(batch, notice, ANNOUNCED, number):
                 log.info("batch.completed", batch=batch.address, completion=number)
         parked = batch.of(State.PARKED)
         is_stalled = parked > 0 and batch.open_jobs == parked + batch.of(State.WAITING)
         if is_stalled == batch.is_stalled:
             return
+        number = batch.stalls + 1
         stall = batch_notice(batch, BatchEvent.STALLED, now) if is_stalled else None
-        if await self._store.batches.announce(batch, stall, STALLED, int(is_stalled)):
+        if is_stalled:
+            sequence = batch.completions + number
+            await self._call_back(batch, CallbackType.BATCH_STALLED, number, sequence, now)
+        if await self._store.batches.announce(batch, stall, STALLED, number):
             log.info("batch.stalled" if is_stalled else "batch.resumed", batch=batch.address)
+
+    async def _call_back(
+        self, batch: Batch, event: CallbackType, number: int, sequence: int, now: float
+    ) -> None:
+        """Put the callback of an event into the outbox, before it counts as announced."""
+        if (summary := batch.summary(now)) is None:
+            return
+        host = host_of(summary.callback_url)
+        callback = batch_callback(summary, event, number=number, sequence=sequence, host=host)
+        await self._store.callbacks.add(callback)
 
 
 def batch_notice(batch: Batch, event: BatchEvent, now: float, completion: int = 0) -> BatchNotice:

@@ -1262,6 +1262,7 @@ class Calls:
         state: models.CallbackState | None = None,
         host: str | None = None,
         job: str | None = None,
+        batch: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> models.CallbackPage:
@@ -1273,6 +1274,7 @@ class Calls:
         state: one of pending, delivered, failed
         host: a host, as hooks.example.com or hooks.example.com:8443
         job: the id of a job
+        batch: the name of a batch; cannot be given with job
         limit: a whole number from 1 to 500
         cursor: the next_cursor of the previous page.
         """
@@ -1286,6 +1288,7 @@ class Calls:
                         "state": state,
                         "host": host,
                         "job": job,
+                        "batch": batch,
                         "limit": limit,
                         "cursor": cursor,
                     },
@@ -1328,6 +1331,7 @@ class Calls:
         name: str,
         note: str | None = None,
         metadata: dict[str, Any] | None = None,
+        callback_url: str | None = None,
         budget: float | None = None,
     ) -> models.Batch | models.BatchCreated:
         """Create a batch. Jobs join it by `batch`, and stay on record until all have settled.
@@ -1337,6 +1341,8 @@ class Calls:
         note: a string of at most 1000 characters, kept in the audit log
         name: 1 to 128 letters, digits and . _ : @ / + = -
         metadata: a JSON object of at most 4 KiB that is shown with it
+        callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears when it is
+        complete or stalled
         budget: credits that all its runs may cost, more than 0.
         """
         answer: models.Batch | models.BatchCreated = decode(
@@ -1345,7 +1351,13 @@ class Calls:
                 Request(
                     "POST",
                     "/v1/batches",
-                    body={"note": note, "name": name, "metadata": metadata, "budget": budget},
+                    body={
+                        "note": note,
+                        "name": name,
+                        "metadata": metadata,
+                        "callback_url": callback_url,
+                        "budget": budget,
+                    },
                 )
             ),
         )
@@ -2784,6 +2796,7 @@ class AsyncCalls:
         state: models.CallbackState | None = None,
         host: str | None = None,
         job: str | None = None,
+        batch: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> models.CallbackPage:
@@ -2795,6 +2808,7 @@ class AsyncCalls:
         state: one of pending, delivered, failed
         host: a host, as hooks.example.com or hooks.example.com:8443
         job: the id of a job
+        batch: the name of a batch; cannot be given with job
         limit: a whole number from 1 to 500
         cursor: the next_cursor of the previous page.
         """
@@ -2808,6 +2822,7 @@ class AsyncCalls:
                         "state": state,
                         "host": host,
                         "job": job,
+                        "batch": batch,
                         "limit": limit,
                         "cursor": cursor,
                     },
@@ -2850,6 +2865,7 @@ class AsyncCalls:
         name: str,
         note: str | None = None,
         metadata: dict[str, Any] | None = None,
+        callback_url: str | None = None,
         budget: float | None = None,
     ) -> models.Batch | models.BatchCreated:
         """Create a batch. Jobs join it by `batch`, and stay on record until all have settled.
@@ -2859,6 +2875,8 @@ class AsyncCalls:
         note: a string of at most 1000 characters, kept in the audit log
         name: 1 to 128 letters, digits and . _ : @ / + = -
         metadata: a JSON object of at most 4 KiB that is shown with it
+        callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears when it is
+        complete or stalled
         budget: credits that all its runs may cost, more than 0.
         """
         answer: models.Batch | models.BatchCreated = decode(
@@ -2867,7 +2885,13 @@ class AsyncCalls:
                 Request(
                     "POST",
                     "/v1/batches",
-                    body={"note": note, "name": name, "metadata": metadata, "budget": budget},
+                    body={
+                        "note": note,
+                        "name": name,
+                        "metadata": metadata,
+                        "callback_url": callback_url,
+                        "budget": budget,
+                    },
                 )
             ),
         )

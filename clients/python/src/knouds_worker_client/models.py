@@ -37,7 +37,15 @@ CallbackState: TypeAlias = Union[Literal["delivered", "failed", "pending"], str]
 """Where a callback stands."""
 
 CallbackType: TypeAlias = Union[
-    Literal["job.cancelled", "job.dead", "job.parked", "job.succeeded"], str
+    Literal[
+        "batch.completed",
+        "batch.stalled",
+        "job.cancelled",
+        "job.dead",
+        "job.parked",
+        "job.succeeded",
+    ],
+    str,
 ]
 """What happened; the `type` of the body."""
 
@@ -254,6 +262,8 @@ class Batch:
     metadata: dict[str, Any] | None
     """null for a role that may not see payloads."""
     note: str
+    callback_url: str | None
+    """null for none, and for a role that may not see payloads."""
     failures: list[BatchFailure] | None = None
     """codes of parked jobs and dead letters, of the latest 500 of each, the most frequent
     first; absent in lists.
@@ -278,6 +288,8 @@ class BatchBody:
     """a string of at most 1000 characters, kept in the audit log."""
     metadata: dict[str, Any] | None = None
     """a JSON object of at most 4 KiB that is shown with it."""
+    callback_url: str | None = None
+    """a URL of a host in KNOUDS_CALLBACK_HOSTS that hears when it is complete or stalled."""
     budget: float | None = None
     """credits that all its runs may cost, more than 0."""
 
@@ -642,15 +654,17 @@ class BulkWarning:
 
 @dataclass(frozen=True, kw_only=True)
 class Callback:
-    """An event of a job on its way to a receiver."""
+    """An event of a job or a batch on its way to a receiver."""
 
     id: str
     """`webhook-id`, the same in every try."""
     type: CallbackType
-    job: str
-    """the id of its job."""
+    job: str | None
+    """the id of its job; null for one of a batch."""
+    batch: str | None
+    """the name of its batch; null for one of a job."""
     sequence: int
-    """larger is newer, among the events of one job."""
+    """larger is newer, among the events of one job or batch."""
     url: str
     host: str
     """scheme, host and port, which limits go by."""
