@@ -14,8 +14,8 @@ from tests.unit.core.job_builders import NOW
 from worker.app.callback_bodies import StoredCallbackBodies
 from worker.engine.services.batch_keeper import BatchKeeper
 from worker.store import Store
+from worker.store.callback_filter import CallbackFilter
 from worker.store.callback_outbox import LOST_COUNTER
-from worker.store.callbacks import CallbackFilter
 from worker.store.commit import VersionedJob
 
 URL = "https://hooks.example.com/batches"

@@ -15,7 +15,7 @@ from worker.engine.services import pruner as pruner_module
 from worker.engine.services.batch_keeper import LEASE_S, BatchKeeper, batch_notice
 from worker.engine.services.pruner import Pruner
 from worker.store import Store
-from worker.store.batches import ANNOUNCED
+from worker.store.batch import ANNOUNCED
 from worker.store.commit import VersionedJob
 from worker.store.events import START, BatchNotice
 

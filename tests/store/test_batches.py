@@ -18,7 +18,7 @@ from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW
 from worker.store import Store
 from worker.store import batches as batches_module
-from worker.store.batches import Batch
+from worker.store.batch import Batch
 from worker.store.commit import VersionedJob
 
 

@@ -17,7 +17,8 @@ from jobs.lanes import JobId
 from jobs.states import State
 from tests.unit.core.job_builders import NOW, a_job, changed
 from worker.store import Store
-from worker.store.callbacks import CallbackFilter, StoredCallback
+from worker.store.callback_filter import CallbackFilter
+from worker.store.callbacks import StoredCallback
 from worker.store.client import BadCursor
 from worker.store.commit import VersionedJob
 from worker.store.jobs import CommitRefused

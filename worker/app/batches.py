@@ -25,7 +25,8 @@ from worker.clock import Clock
 from worker.engine.services.batch_keeper import batch_notice
 from worker.engine.unreadable_records import dead_letter_unreadable
 from worker.store import Store
-from worker.store.batches import Batch, BatchFailures
+from worker.store.batch import Batch
+from worker.store.batches import BatchFailures
 from worker.store.client import BadCursor
 from worker.store.payloads import StoredPayloads
 from worker.store.read.filter import Filter

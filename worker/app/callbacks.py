@@ -13,7 +13,8 @@ from worker.app.shown_ids import is_of_tenant
 from worker.app.visible_texts import visible
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.callbacks import CallbackCounts, CallbackFilter, CallbackPage, StoredCallback
+from worker.store.callback_filter import CallbackFilter
+from worker.store.callbacks import CallbackCounts, CallbackPage, StoredCallback
 from worker.store.side_writes import NewAuditEntry
 
 MAX_TRIES: Final = 20

@@ -12,33 +12,23 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from jobs.batches import BatchRecord, BatchState, BatchSummary, batch_address
-from jobs.credits.charges import MICRO
+from jobs.batches import BatchRecord, batch_address
 from jobs.indexes import Index, batch_state_name
 from jobs.lanes import JobId
-from jobs.states import SETTLED, State
-from jobs.tenants import app_job_id, tenant_of
+from jobs.states import State
+from jobs.tenants import tenant_of
+from worker.store.batch import RATE_WINDOW_S, Batch, batch_of_fields, number_in
 from worker.store.client import Client, pairs, texts
-from worker.store.codec import DECODE_ERRORS, encode
-from worker.store.commit import BATCH_CREDITS, BATCH_PRUNED, BATCH_SEALED, VersionedJob
+from worker.store.codec import encode
+from worker.store.commit import BATCH_SEALED, VersionedJob
 from worker.store.events import BATCH_EVENT_FIELD, BatchNotice, notice_command
 from worker.store.jobs import JobStore, UnreadableRecord
 from worker.store.keys import Keys
 from worker.store.leases import claim_lease
-from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
-
-RATE_WINDOW_S: Final = 600.0
-"""Seconds over which the rate of a batch is measured."""
 
 FAILURE_SAMPLE: Final = 500
 """Parked jobs, and as many dead letters, that are read for the causes of a batch's failures."""
-
-ANNOUNCED: Final = "announced"
-"""Field of a batch's hash: how many of its completions were announced."""
-
-STALLED: Final = "stalled"
-"""Field of a batch's hash: how often that was announced of its open jobs, see `Batch.stalls`."""
 
 MAX_SCANNED_NAMES: Final = 5_000
 """Names that are looked through for one page of a tenant's batches."""
@@ -46,105 +36,7 @@ MAX_SCANNED_NAMES: Final = 5_000
 CHUNK: Final = 500
 """Batches that are looked at in one round trip."""
 
-_batch: Final = RecordSchema(BatchRecord, UNCHANGED)
-
 _NEEDS_OPERATOR: Final = (State.PARKED, State.DEAD)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A batch at one moment. Times in Unix seconds."""
-
-    address: str
-    """Its stored name."""
-    record: BatchRecord | None
-    """None where nobody created it: jobs name it."""
-    last_used: float | None
-    """When its last job was enqueued, or it was created; None if unknown."""
-    sealed_at: float | None
-    cancelled_at: float | None
-    completions: int
-    """How often all its jobs had settled once it was sealed."""
-    announced: int
-    """How many of these were announced."""
-    stalls: int
-    """How often it was announced that all its open jobs wait for an operator, and that they do not
-    any more: odd while they do."""
-    last_settled_at: float | None
-    states: dict[State, int]
-    """Jobs in each state, pruned ones included."""
-    pruned: int
-    """Jobs that are no longer on record."""
-    settled_lately: int
-    """Jobs that succeeded within `RATE_WINDOW_S`."""
-    cost: float
-    """Credits that its attempts cost so far."""
-
-    @property
-    def tenant(self) -> str:
-        """Whose batch it is; empty for no tenant."""
-        return tenant_of(self.address)
-
-    @property
-    def name(self) -> str:
-        """Its name as its app knows it."""
-        return app_job_id(self.address)
-
-    @property
-    def total(self) -> int:
-        """How many jobs joined it."""
-        return sum(self.states.values())
-
-    @property
-    def open_jobs(self) -> int:
-        """How many have not settled."""
-        return self.total - self.of(*SETTLED)
-
-    @property
-    def state(self) -> BatchState:
-        """Whether it takes more jobs, and whether all have settled."""
-        if self.sealed_at is None:
-            return BatchState.OPEN
-        return BatchState.SEALED if self.open_jobs else BatchState.COMPLETE
-
-    @property
-    def is_stalled(self) -> bool:
-        """Whether it was announced that all its open jobs wait for an operator."""
-        return self.stalls % 2 == 1
-
-    def summary(self, at: float) -> BatchSummary | None:
-        """What its callbacks report, at a time in Unix seconds; None where it has none."""
-        record = self.record
-        if record is None or not record.callback_url:
-            return None
-        return BatchSummary(
-            address=self.address,
-            at=at,
-            state=self.state,
-            completions=self.completions,
-            total=self.total,
-            states={state: count for state, count in self.states.items() if count},
-            cost=self.cost,
-            created_at=record.created_at,
-            sealed_at=self.sealed_at,
-            cancelled_at=self.cancelled_at,
-            metadata=record.metadata,
-            callback_url=record.callback_url,
-        )
-
-    def of(self, *states: State) -> int:
-        """How many jobs are in any of these states."""
-        return sum(self.states.get(state, 0) for state in states)
-
-    def eta_s(self) -> float | None:
-        """Seconds until the jobs that wait for nobody have settled, at the rate of late.
-
-        None where nothing succeeded lately.
-        """
-        ahead = self.open_jobs - self.of(State.PARKED)
-        if not ahead:
-            return 0.0
-        return ahead * RATE_WINDOW_S / self.settled_lately if self.settled_lately else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +112,7 @@ class BatchStore:
         replies = await self._client.many(commands)
         each = 2 + len(State)
         found = [
-            _batch_of(name, used.get(name), *replies[at * each : (at + 1) * each])
+            batch_of_fields(name, used.get(name), *replies[at * each : (at + 1) * each])
             for at, name in enumerate(names)
         ]
         return [one for one in found if one.record is not None or one.total]
@@ -368,47 +260,4 @@ class BatchStore:
                 ("ZSCORE", self._keys.batches, address),
             ]
         )
-        return rec is None or max(_number(one) or 0.0 for one in (*times, used)) < until
-
-
-def _batch_of(
-    address: str, last_used: float | None, fields: dict[bytes, bytes], lately: int, *sizes: int
-) -> Batch:
-    states = dict(zip(State, sizes, strict=True))
-    pruned = 0
-    for name, value in fields.items():
-        field = name.decode("utf-8", "replace")
-        if field.startswith(BATCH_PRUNED) and field.removeprefix(BATCH_PRUNED) in tuple(State):
-            count = int(_number(value) or 0)
-            states[State(field.removeprefix(BATCH_PRUNED))] += count
-            pruned += count
-    return Batch(
-        address=address,
-        record=_decode(fields.get(b"rec")),
-        last_used=last_used,
-        sealed_at=_number(fields.get(b"sealed_at")),
-        cancelled_at=_number(fields.get(b"cancelled_at")),
-        completions=int(_number(fields.get(b"completions")) or 0),
-        announced=int(_number(fields.get(ANNOUNCED.encode())) or 0),
-        stalls=int(_number(fields.get(STALLED.encode())) or 0),
-        last_settled_at=_number(fields.get(b"last")),
-        states=states,
-        pruned=pruned,
-        settled_lately=lately,
-        cost=(_number(fields.get(BATCH_CREDITS.encode())) or 0.0) / MICRO,
-    )
-
-
-def _decode(data: bytes | None) -> BatchRecord | None:
-    """The record of a batch; None without one, or where this version cannot read it."""
-    try:
-        return None if data is None else _batch.decode(data)
-    except (NewerSchema, *DECODE_ERRORS):
-        return None
-
-
-def _number(data: bytes | None) -> float | None:
-    try:
-        return None if data is None else float(data)
-    except ValueError:
-        return None
+        return rec is None or max(number_in(one) or 0.0 for one in (*times, used)) < until

@@ -13,6 +13,7 @@ import msgspec
 
 from jobs.callback_breaker import CallbackBreaker
 from jobs.callbacks import Callback, CallbackState, CallbackSubject
+from worker.store.callback_filter import CallbackFilter, matches
 from worker.store.callback_outbox import KEPT_MS, WAKE_MESSAGE, CallbackOutbox
 from worker.store.client import Argument, BadCursor, Client, Command, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
@@ -49,19 +50,6 @@ class HostClaim(NamedTuple):
     """None: it is closed."""
     breaker_data: bytes
     """Its record as stored."""
-
-
-class CallbackFilter(NamedTuple):
-    """Which callbacks a list shows."""
-
-    state: CallbackState | None = None
-    host: str = ""
-    """A host, with or without scheme and port; empty for any."""
-    subject: CallbackSubject = CallbackSubject.JOB
-    subject_id: str = ""
-    """A job, by its stored id; empty for any."""
-    tenant: str = ""
-    """Callbacks of jobs of this tenant alone; empty for any."""
 
 
 class CallbackPage(NamedTuple):
@@ -236,7 +224,7 @@ class CallbackStore:
             for score, callback_id, stored in rows:
                 before = (score, callback_id)
                 scanned += 1
-                if stored is not None and _matches(stored.callback, wanted):
+                if stored is not None and matches(stored.callback, wanted):
                     found.append(stored.callback)
                 if len(found) == limit:
                     return CallbackPage(found, _cursor(*before))
@@ -265,7 +253,7 @@ class CallbackStore:
 
     async def _page_of_subject(self, wanted: CallbackFilter, limit: int) -> CallbackPage:
         found = await self.of_subject(wanted.subject, wanted.subject_id, limit=_CHUNK)
-        matching = [one for one in found if _matches(one, wanted)]
+        matching = [one for one in found if matches(one, wanted)]
         return CallbackPage(matching[:limit], None)
 
     async def of_subject(
@@ -374,19 +362,6 @@ def _decode(schema: RecordSchema[Any], data: bytes) -> Any:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()
-
-
-def _matches(callback: Callback, wanted: CallbackFilter) -> bool:
-    if wanted.state is not None and callback.state is not wanted.state:
-        return False
-    if wanted.tenant and not callback.subject_id.startswith(f"{wanted.tenant}~"):
-        return False
-    return not wanted.host or _is_host(callback.host, wanted.host.lower())
-
-
-def _is_host(queue: str, wanted: str) -> bool:
-    name = queue.partition("://")[2]
-    return wanted in (queue, name, name.rpartition(":")[0].strip("[]"))
 
 
 def _cursor(score: float, member: str) -> str:

@@ -30,7 +30,7 @@ from worker.api.problems import bad_field
 from worker.app.batches import BatchActionResult, BatchRequest, NoSuchBatch
 from worker.app.job_request_parser import MAX_BATCH_CHARS, TAG_CHAR
 from worker.app.shown_ids import shown_job_id
-from worker.store.batches import Batch
+from worker.store.batch import Batch
 
 _NAME: Final = re.compile(f"{TAG_CHAR}{{1,{MAX_BATCH_CHARS}}}")
 _STORED_NAME: Final = re.compile(f"(?:{TENANT.pattern}{TENANT_MARK})?{_NAME.pattern}")

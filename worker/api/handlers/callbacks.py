@@ -12,7 +12,7 @@ from worker.api.models.requests import ActionBody
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body, read_query
 from worker.api.problems import bad_parameter
-from worker.store.callbacks import CallbackFilter
+from worker.store.callback_filter import CallbackFilter
 
 
 async def list_callbacks(request: web.Request) -> web.Response:

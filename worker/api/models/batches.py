@@ -19,7 +19,8 @@ from worker.api.models.response import (
 )
 from worker.app.batches import BatchResult
 from worker.app.shown_ids import shown_job_id
-from worker.store.batches import Batch, BatchFailures
+from worker.store.batch import Batch
+from worker.store.batches import BatchFailures
 
 
 class BatchFailureResponse(ResponseModel):

@@ -11,7 +11,7 @@ from worker.app.action_table import ACTION_TABLE, BatchAction
 from worker.app.batches import BatchActionResult, NoSuchBatch
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.views.formatting import count
-from worker.store.batches import Batch
+from worker.store.batch import Batch
 
 PAGE: Final = "/batches"
 PAGE_SIZE: Final = 20

@@ -6,7 +6,8 @@ from aiohttp import web
 
 from jobs.callbacks import CallbackState
 from worker.dashboard.page_request import PageRequest
-from worker.store.callbacks import CallbackFilter, CallbackPage
+from worker.store.callback_filter import CallbackFilter
+from worker.store.callbacks import CallbackPage
 from worker.store.client import BadCursor
 
 PAGE_SIZE: Final = 50

@@ -9,7 +9,7 @@ from jobs.callbacks import CallbackType, batch_callback
 from jobs.states import State
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
-from worker.store.batches import ANNOUNCED, STALLED, Batch
+from worker.store.batch import ANNOUNCED, STALLED, Batch
 from worker.store.callback_outbox import host_of
 from worker.store.events import BatchNotice
 
