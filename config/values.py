@@ -282,6 +282,7 @@ OWN_PATHS: Final = frozenset(
         "budgets",
         "bulk",
         "callbacks",
+        "caps",
         "credits",
         "dead",
         "holds",

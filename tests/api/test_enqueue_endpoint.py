@@ -15,7 +15,8 @@ from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory
 from worker.store import Store
 from worker.store.commit import VersionedJob
-from worker.store.jobs import JobStore
+from worker.store.jobs import CommitRefused, JobStore
+from worker.store.side_writes import SideWrites
 
 JOB_FIELDS = (
     "id tenant kind target account state reason held_by waits_for_budget priority"
@@ -209,14 +210,16 @@ async def test_ids_twice_in_one_bulk_are_like_calls_one_after_the_other(
     api: CheckedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where Redis answers to the first of them last."""
-    create, calls = JobStore.create, count()
+    create, calls = JobStore.create_if, count()
 
-    async def slow_at_first(self: JobStore, job: Job, inputs: bytes) -> VersionedJob | None:
+    async def slow_at_first(
+        self: JobStore, job: Job, writes: SideWrites
+    ) -> VersionedJob | CommitRefused:
         if next(calls) == 0:
             await asyncio.sleep(0.05)
-        return await create(self, job, inputs)
+        return await create(self, job, writes)
 
-    monkeypatch.setattr(JobStore, "create", slow_at_first)
+    monkeypatch.setattr(JobStore, "create_if", slow_at_first)
     first: dict[str, object] = {**REQUEST, "id": "j1"}
     other: dict[str, object] = {**first, "inputs": {}}
     reply = await api.post("/v1/jobs/bulk", {"jobs": [first, first, other, first]})

@@ -37,7 +37,7 @@ async def test_an_unknown_path_is_a_problem(api: CheckedApi) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/v1/jobs/j1", "GET, HEAD"),
+        ("DELETE", "/v1/jobs/j1", "GET, HEAD, PATCH"),
         ("PUT", "/v1/jobs", "GET, HEAD, POST"),
         ("GET", "/v1/jobs/j1/cancel", "POST"),
         ("POST", "/v1/stats", "GET, HEAD"),

@@ -29,6 +29,7 @@ BODIES: dict[str, Any] = {
     "/v1/jobs/bulk": {"jobs": [REQUEST, {**REQUEST, "id": "b2"}, {"kind": "no"}]},
     "/v1/jobs/{id}/resolve": {"outcome": "resubmit"},
     "/v1/holds": {"scope": "default/model"},
+    "/v1/caps/{scope}": {"cap": 3},
     "/v1/budgets/{name}": {"scope": "default", "period": "day", "limit": 9},
     "/v1/bulk/release": {"filter": {"all": True}},
     "/v1/bulk/requeue": {"filter": {"all": True}},
@@ -71,7 +72,7 @@ async def test_a_refusal_is_503_with_its_reason_on_every_route(  # noqa: PLR0917
         for route in ENDPOINTS:
             given = hold.id if "holds" in route.path else "dead"
             path = route.path.replace("{id}", given).replace("{account}", "default")
-            path = path.replace("{name}", "daily")
+            path = path.replace("{name}", "daily").replace("{scope}", "default")
             if route.path.endswith("/wait"):
                 path += "?timeout_s=0"
             reply = await call(api, route.method, path, BODIES.get(route.path))

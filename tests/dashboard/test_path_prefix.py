@@ -103,6 +103,8 @@ def _is_post_only(link: str) -> bool:
         "/erase",
         "/revoke",
         "/remove",
+        "/edit",
+        "/caps",
     )
     return link.endswith(posted)
 

@@ -23,7 +23,7 @@ from worker.app.actions import Actor
 from worker.engine import keyless_lanes
 from worker.redis.connect import connect
 from worker.store.commit import VersionedJob
-from worker.store.jobs import JobStore
+from worker.store.jobs import CommitRefused, JobStore
 
 
 async def test_an_async_run_is_polled_to_its_result_and_cost(system: LiveSystem) -> None:
@@ -415,15 +415,15 @@ async def test_a_job_of_plain_arq_that_cannot_be_enqueued_now_is_enqueued_later(
     pause: str,
 ) -> None:
     """Arq itself would forget it: its own retries are switched off."""
-    create, refused = JobStore.create, asyncio.Event()
+    create, refused = JobStore.create_if, asyncio.Event()
 
-    async def refuses_once(jobs: JobStore, *args: Any) -> VersionedJob | None:
+    async def refuses_once(jobs: JobStore, *args: Any) -> VersionedJob | CommitRefused:
         if refused.is_set():
             return await create(jobs, *args)
         refused.set()
         raise error
 
-    monkeypatch.setattr(JobStore, "create", refuses_once)
+    monkeypatch.setattr(JobStore, "create_if", refuses_once)
     monkeypatch.setattr(f"worker.main.{pause}", 0.2)
     arq = connect(system.settings, redis_url)
     inputs = msgspec.json.decode(system.request(label="it").inputs)

@@ -49,7 +49,7 @@ class RecipeSite:
         return subprocess.Popen(
             command,
             cwd=cwd,
-            env={**self.settings, "PATH": path, **settings},
+            env={**self.settings, "PATH": path, "PYTHONSAFEPATH": "", **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

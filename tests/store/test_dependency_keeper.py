@@ -1,6 +1,7 @@
 """Jobs that wait for others, over real Redis: from the commit that settles the last parent on."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from worker.app.action_table import JobAction
 from worker.app.actions import Actions, Actor
 from worker.app.enqueue import Enqueuer, EnqueueResult, InvalidRequest, JobDefaults, JobIdConflict
 from worker.engine.services.dependency_keeper import DependencyKeeper
+from worker.engine.services.expirer import Expirer
 from worker.engine.services.pruner import Pruner
 from worker.engine.wakeups import Wakeups
 from worker.store import Store
@@ -237,6 +239,21 @@ async def test_a_time_is_waited_for_too(
     assert (await job_of(store, "c")).state is State.QUEUED
 
 
+async def test_one_that_is_too_late_is_left_to_be_cancelled(
+    store: Store, enqueuer: Enqueuer, keeper: DependencyKeeper
+) -> None:
+    """Also where its parent was cancelled at the same moment: a parked job would never expire."""
+    parent = await add(store, job_builders.queued(id="p"))
+    await enqueuer.enqueue(replace(a_request("p"), start_by=NOW + 60), job_id="c")
+    late = NOW + 60
+    await store.jobs.commit(parent, transitions.cancel(parent.job, late, by="ann"))
+    await keeper.tick(late)
+    assert (await job_of(store, "c")).state is State.WAITING
+    await Expirer(store).tick(late)
+    job = await job_of(store, "c")
+    assert (job.state, job.reason and job.reason.code) == (State.CANCELLED, "expired")
+
+
 async def test_what_redis_lost_is_found_by_the_hourly_look(
     store: Store, enqueuer: Enqueuer, keeper: DependencyKeeper, redis: ArqRedis
 ) -> None:
@@ -408,3 +425,12 @@ async def test_parents_are_those_of_the_tenant(
     await succeed(store, theirs, b'{"images":["theirs"]}')
     await keeper.tick(NOW)
     assert (await store.payloads.read("studio~c")).inputs == b'{"image":"theirs"}'
+
+
+async def test_a_long_circle_is_refused_in_few_words(enqueuer: Enqueuer) -> None:
+    """Each of its jobs has an error: the text of each must not grow with their number."""
+    ids = [f"{'x' * 100}{number}" for number in range(300)]
+    pairs = zip(ids, (*ids[1:], ids[0]), strict=True)
+    found = await enqueuer.enqueue_many([(name, a_request(other)) for name, other in pairs])
+    assert all(isinstance(one, InvalidRequest) and one.field == "after" for one in found)
+    assert max(len(str(one)) for one in found) < 1_000

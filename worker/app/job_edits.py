@@ -59,7 +59,7 @@ def _check_times(wanted: JobEdit, after: Job, now: float) -> None:
     if after.start_by is None:
         return
     if wanted.start_by is not UNSET and after.start_by <= now:
-        raise InvalidRequest("start_by", "is in the past: give a time in the future, or null")
+        raise InvalidRequest("start_by", 'is in the past: give a time in the future, or "none"')
     if after.state in UNSENT and after.start_by <= (after.due_at or now):
         problem = "is not before start_by" if field == "run_at" else "is not after run_at"
         raise InvalidRequest(field, f"{problem}: it could never be sent")

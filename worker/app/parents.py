@@ -39,6 +39,9 @@ class Parents:
 
 NO_PARENTS: Final = Parents()
 
+MAX_SHOWN_IDS: Final = 4
+"""Jobs of a circle that an error names."""
+
 
 class BadParent(ValueError):
     """Why a job cannot wait for one that its request names."""
@@ -140,8 +143,17 @@ def find_circles(after_of: Mapping[str, Sequence[str]]) -> dict[str, str]:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
             circle: list[str] = error.args[1]
-            text = " → ".join(reversed(circle))
+            text = _shown_circle(list(reversed(circle)))
             found |= dict.fromkeys(circle, text)
             graph = {job_id: after for job_id, after in graph.items() if job_id not in found}
         else:
             return found
+
+
+def _shown_circle(circle: Sequence[str]) -> str:
+    """A circle in words; of a long one the begin and the end, for each of its jobs repeats it."""
+    if len(circle) <= MAX_SHOWN_IDS + 1:
+        return " → ".join(circle)
+    hidden = len(circle) - MAX_SHOWN_IDS - 1
+    begin = " → ".join(circle[:MAX_SHOWN_IDS])
+    return f"{begin} → ({hidden} more) → {circle[-1]}"

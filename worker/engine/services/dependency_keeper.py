@@ -13,6 +13,7 @@ from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import JobId
 from jobs.payloads import MissingPayload
+from jobs.start_by import is_expired
 from jobs.states import State
 from jobs.tenants import tenant_job_id, tenant_of
 from jobs.transitions import (
@@ -130,7 +131,12 @@ class DependencyKeeper:
     async def _decide(
         self, job: Job, parents: Mapping[str, _Parent], now: float
     ) -> tuple[Job, SideWrites]:
-        """The next version of a job, itself where nothing changes, and what is written with it."""
+        """The next version of a job, itself where nothing changes, and what is written with it.
+
+        One whose `start_by` has passed is left to the expirer, which cancels it.
+        """
+        if is_expired(job, now):
+            return job, NO_SIDE_WRITES
         finding = assess_parents(job.after, {one: parents[one].state for one in job.after})
         match finding.state:
             case ParentsState.GONE:
