@@ -29,7 +29,8 @@ from worker.engine.services.expirer import Expirer
 from worker.engine.services.pruner import Pruner
 from worker.engine.wakeups import Wakeups
 from worker.store import Store
-from worker.store.commit import VersionedJob
+from worker.store.commit import RestoreResult, VersionedJob, version_of
+from worker.store.preconditions import ParentCheck
 from worker.store.side_writes import SideWrites
 
 MAX_INPUTS = 1_000
@@ -434,3 +435,23 @@ async def test_a_long_circle_is_refused_in_few_words(enqueuer: Enqueuer) -> None
     found = await enqueuer.enqueue_many([(name, a_request(other)) for name, other in pairs])
     assert all(isinstance(one, InvalidRequest) and one.field == "after" for one in found)
     assert max(len(str(one)) for one in found) < 1_000
+
+
+async def test_a_parent_is_not_deleted_in_the_call_that_writes_its_first_child(
+    store: Store,
+) -> None:
+    parent = await add(store, job_builders.succeeded(id="p"))
+    child = job_builders.waiting(id="c", after=("p",))
+    checks = (ParentCheck("p", version_of(parent.rev)),)
+    written, is_deleted = await asyncio.gather(
+        store.jobs.create_if(child, SideWrites(b"{}", parents=checks)), store.jobs.delete(parent)
+    )
+    assert isinstance(written, VersionedJob)
+    assert not is_deleted
+    assert await store.jobs.load("p") is not None
+
+
+async def test_a_child_that_is_written_back_makes_no_record_of_its_parent(store: Store) -> None:
+    ours = VersionedJob(job_builders.waiting(id="c", after=("p",)), "1.aa")
+    assert await store.jobs.restore(None, ours) is RestoreResult.RESTORED
+    assert not await store.client.call("EXISTS", store.keys.job("p"))
