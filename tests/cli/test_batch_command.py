@@ -78,7 +78,7 @@ def test_csv_has_quoted_line_ends_json_columns_and_empty_cells() -> None:
     assert [line.number for line in lines] == [2, 7]
 
 
-@pytest.mark.parametrize("text", ["", "a,a\n1,2\n", "a,\n1,2\n", 'a\n"open'])
+@pytest.mark.parametrize("text", ["", "a,a\n1,2\n", "a,\n1,2\n", 'a\n"open\n2', 'a\n"op\n"x"'])
 def test_csv_that_cannot_be_read_says_so(text: str) -> None:
     with pytest.raises(ValueError, match=r"first row|line 2"):
         read_lines(text, "csv")
@@ -298,7 +298,7 @@ def test_a_call_is_bounded_by_the_bytes_that_are_sent_not_by_characters(
     answering: CannedServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("worker.cli.batch_run.MAX_CALL_BYTES", 1_000)
+    monkeypatch.setattr("worker.cli.batch_feed.MAX_CALL_BYTES", 1_000)
     line = json.dumps({"prompt": "ä" * 100}, ensure_ascii=False)  # 600 bytes in JSON
     url = answering(200, '{"results": [{"status": 202}]}')
     words = ("batch", "-", "--name", "b", "--model", "suno")

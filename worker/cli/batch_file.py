@@ -25,6 +25,10 @@ JSON_SUFFIX: Final = ":json"
 
 MAX_CELL_CHARS: Final = 8 << 20
 
+UNCLOSED: Final = "unexpected end"
+MISPLACED: Final = "expected after"
+"""Parts of what `csv` says of quotes."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLine:
@@ -68,24 +72,33 @@ class LineReader:
     def csv_rows(self, stream: IO[str]) -> Iterator[BatchLine]:
         """Rows of CSV below a head row that names the inputs; an empty cell is no input."""
         csv.field_size_limit(MAX_CELL_CHARS)
-        rows = csv.reader(stream, strict=True)
+        quotes = _Quotes()
+        rows = csv.reader(quotes.watched(stream), strict=True)
         try:
             names = list(next(rows, ()))
-            if not names or len(set(names)) < len(names) or not all(names):
-                raise ValueError("the first row must name each column, with no name twice")
-            before = rows.line_num
-            for row in rows:
-                number, before = before + 1, rows.line_num
-                if not any(row):
-                    continue
-                try:
-                    found = self._line(number, _inputs_of(names, row))
-                except ValueError as error:
-                    self.report(number, str(error))
-                    continue
-                yield found
         except csv.Error as error:
-            raise ValueError(f"line {rows.line_num}: {error}") from None
+            raise ValueError(f"line {quotes.opened_in or 1}: {_explain_csv(error)}") from None
+        if not names or len(set(names)) < len(names) or not all(names):
+            raise ValueError("the first row must name each column, with no name twice")
+        _require_utf8(names)
+        while True:
+            number = rows.line_num + 1
+            try:
+                row = next(rows)
+                found = self._line(number, _inputs_of(names, row)) if any(row) else None
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if rows.line_num > number:  # nobody knows which of these lines are rows
+                    at = quotes.opened_in if UNCLOSED in str(error) else number
+                    raise ValueError(f"line {at}: {_explain_csv(error)}") from None
+                quotes.reset()
+                self.report(number, _explain_csv(error))
+            except ValueError as error:
+                self.report(number, str(error))
+            else:
+                if found is not None:
+                    yield found
 
     def _line(self, number: int, given: Doc) -> BatchLine:
         """A request; without `inputs` all of a line are the inputs."""
@@ -108,12 +121,54 @@ class LineReader:
         return f"{ID_PREFIX}{digest.hexdigest()}-{self._seen[digest.digest()]}"
 
 
+class _Quotes:
+    """Follows the quotes in lines of CSV: a doubled one closes and opens again."""
+
+    def __init__(self) -> None:
+        self.opened_in = 0
+        """The line in which the last quoted cell began, from 1; 0: none did."""
+        self._is_open = False
+
+    def watched(self, lines: Iterable[str]) -> Iterator[str]:
+        """The same lines."""
+        for number, line in enumerate(lines, start=1):
+            count = (line.replace('""', "") if self._is_open else line).count('"')
+            if count > self._is_open:
+                self.opened_in = number
+            self._is_open ^= bool(count % 2)
+            yield line
+
+    def reset(self) -> None:
+        """The next line begins a row."""
+        self._is_open = False
+
+
 def opened_text(stream: IO[bytes]) -> io.TextIOWrapper:
-    """The text of a file: UTF-8, with or without a byte order mark; line ends as they are."""
-    return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    """The text of a file: UTF-8, with or without a byte order mark; line ends as they are.
+
+    A byte that is not UTF-8 becomes half a surrogate pair, so that only its line is refused.
+    """
+    return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _explain_csv(error: csv.Error) -> str:
+    text = str(error)
+    if UNCLOSED in text:
+        return "a quote opens here, and none closes it"
+    if MISPLACED in text:
+        return "the row that begins here has a quote inside a cell: double it"
+    return text
+
+
+def _require_utf8(cells: list[str]) -> None:
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        raise ValueError("the row is not UTF-8: encode it as UTF-8") from None
 
 
 def _inputs_of(names: list[str], row: list[str]) -> Doc:
+    _require_utf8(row)
     if len(row) != len(names):
         raise ValueError(f"has {len(row)} cells, and the first row names {len(names)}")
     return dict(_input_of(name, cell) for name, cell in zip(names, row, strict=True) if cell)

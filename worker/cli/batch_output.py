@@ -4,9 +4,11 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Self
 
+from worker.cli.exit_codes import CommandFailure
 from worker.cli.text import Doc
 
 FINAL_STATE: Final = "succeeded"
@@ -15,6 +17,13 @@ FINAL_STATE: Final = "succeeded"
 
 class OutputBusy(Exception):
     """Another command writes the same file."""
+
+
+class OutputFailed(CommandFailure):
+    """The file of results cannot be written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot write {path}: {error.strerror or error}")
 
 
 class ResultFile:
@@ -30,7 +39,13 @@ class ResultFile:
         """Job id → the state in its last line."""
 
     def __enter__(self) -> Self:
-        """Open the file, and read what is there; raises `OutputBusy` and OSError."""
+        """Open the file, and read what is there; raises `OutputBusy`, ValueError and OSError."""
+        is_special = self._path.exists() and not (self._path.is_file() or self._path.is_dir())
+        if is_special or str(self._path) == "-":
+            raise ValueError(
+                f"--out needs a regular file, and {self._path} is none: what it has is read"
+                " when the command is run again"
+            )
         stream = self._path.open("a+b")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,22 +74,29 @@ class ResultFile:
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):  # what `append` could not write it has reported
+                self._stream.close()
 
     def is_written(self, job_id: str, state: str) -> bool:
         """Whether the file has this result."""
         return self.states.get(job_id) in (state, FINAL_STATE)
 
     def append(self, rows: Iterable[Doc]) -> int:
-        """Append the results that the file does not have; returns how many."""
+        """Append the results that the file does not have; returns how many.
+
+        Raises `OutputFailed`.
+        """
         stream = self._stream
         if stream is None:
             raise ValueError("the file is not open")
         new = [row for row in rows if not self.is_written(str(row["id"]), str(row["state"]))]
         if new:
-            stream.write(b"".join(json.dumps(row).encode() + b"\n" for row in new))
-            stream.flush()
-            os.fsync(stream.fileno())
+            try:
+                stream.write(b"".join(json.dumps(row).encode() + b"\n" for row in new))
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError as error:
+                raise OutputFailed(self._path, error) from None
             self.states |= {str(row["id"]): str(row["state"]) for row in new}
         return len(new)
 

@@ -1,6 +1,7 @@
 """Sends the lines of a batch file, and follows the results of their jobs."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker.cli.api_client import TOO_MANY_REQUESTS, ApiClient, ApiResponse, TooManyRequests
+from worker.cli.batch_feed import LineFeed
 from worker.cli.batch_file import BatchLine
 from worker.cli.batch_output import ResultFile
 from worker.cli.client_session import STATUS_ENQUEUED, STATUS_ERROR
@@ -22,12 +24,6 @@ from worker.cli.exit_codes import (
     RedisUnreachable,
 )
 from worker.cli.text import Doc, sanitize
-
-MAX_CALL_JOBS: Final = 1_000
-"""Jobs per call: the API's limit."""
-
-MAX_CALL_BYTES: Final = 4 << 20
-"""Bytes per call, below the API's `KNOUDS_MAX_BODY_BYTES` of 8 MiB. One larger job goes alone."""
 
 POLL_S: Final = 1.0
 """Between two looks at a batch of which no job settled."""
@@ -40,7 +36,14 @@ LIMIT_PAUSE_S: Final = 2.0
 
 CHECKS_AT_ONCE: Final = 8
 
+MAX_HELD_ROWS: Final = 5_000
+"""Results of jobs whose line was not read yet, kept until it is."""
+
 SETTLED: Final = ("succeeded", "dead", "cancelled")
+
+
+class BrokenFile(CommandFailure):
+    """A batch file that cannot be read any further."""
 
 
 class BatchRun:
@@ -65,10 +68,16 @@ class BatchRun:
         """Job id → its line."""
         self.states: Counter[str] = Counter()
         """Jobs of the batch in each state, when it was last looked at."""
+        self._refusing = threading.Lock()
+        self._is_created = asyncio.Event()
+        self._is_sent = False
+        self._held: list[Doc] = []
+        """Results of jobs whose line was not read yet."""
 
     def refuse(self, number: int, message: str) -> None:
-        """Count a line that is not sent, and report it on stderr."""
-        self.refused += 1
+        """Count a line that is not sent, and report it on stderr; from any thread."""
+        with self._refusing:
+            self.refused += 1
         click.echo(f"line {number}: {sanitize(message)}", err=True)
 
     def exit_code(self, *, waited: bool) -> ExitCode:
@@ -97,10 +106,17 @@ class BatchRun:
             finally:
                 slots.release()
 
-        async with asyncio.TaskGroup() as group:
-            for line in lines:
-                await slots.acquire()
-                group.create_task(one(line))
+        try:
+            with LineFeed(lines) as feed:
+                async with asyncio.TaskGroup() as group:
+                    async for line in feed.lines():
+                        await slots.acquire()
+                        group.create_task(one(line))
+        except BaseExceptionGroup as failures:
+            failure = _cause_of(failures)
+            if isinstance(failure, BrokenFile):
+                failure = BrokenFile(f"{failure.message}; nothing sent")
+            raise failure from None
 
     def _count_check(self, preview: Doc) -> None:
         self.readable += 1
@@ -115,6 +131,20 @@ class BatchRun:
 
     # Sending.
 
+    async def run(
+        self, api: ApiClient, lines: Iterator[BatchLine], results: ResultFile | None
+    ) -> None:
+        """Send the lines, and write the results meanwhile and until the last."""
+        if results is None:
+            await self.send(api, lines)
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.send(api, lines))
+                group.create_task(self.collect(api, results))
+        except BaseExceptionGroup as failures:
+            raise _cause_of(failures) from None
+
     async def send(self, api: ApiClient, lines: Iterator[BatchLine]) -> None:
         """Create the batch, enqueue every line, and seal the batch if none was refused."""
         body: Doc = {"name": self.name}
@@ -123,10 +153,19 @@ class BatchRun:
         if self._callback_url is not None:
             body["callback_url"] = self._callback_url
         await _patiently(lambda: api.post_idempotent("batches", body=body))
-        for call in _chunks(lines):
-            await self._send_call(api, call)
+        self._is_created.set()
+        with LineFeed(lines) as feed:
+            async for call in feed.calls():
+                await self._send_call(api, call)
+        try:
+            feed.raise_failure()
+        except BrokenFile as failure:
+            sent = self.enqueued + self.duplicates
+            count = f"the {sent} lines before it are sent" if sent else "no line is sent"
+            raise BrokenFile(f"{failure.message}; {count}") from None
         if not self.refused:
             await _patiently(lambda: api.post_idempotent("batches", self.name, "seal", body={}))
+        self._is_sent = True
 
     async def _send_call(self, api: ApiClient, call: list[BatchLine]) -> None:
         """Enqueue some lines; those beyond a limit of the token again, until there is room."""
@@ -142,6 +181,8 @@ class BatchRun:
     ) -> list[BatchLine]:
         """Enqueue some lines; returns those to send again."""
         jobs = [line.request for line in call]
+        for line in call:  # a result may come before the response
+            self.numbers.setdefault(line.job_id, line.number)
         try:
             response = await _patiently(
                 lambda: api.post_idempotent("jobs", "bulk", body={"jobs": jobs})
@@ -179,29 +220,45 @@ class BatchRun:
 
     async def collect(self, api: ApiClient, results: ResultFile) -> None:
         """Write each result as it comes, until every job has settled or waits for a person."""
+        await self._is_created.wait()
         cursor = "0"
         with self._progress() as progress:
-            bar = progress.add_task(self.name, total=len(self.numbers), credits=0.0)
+            bar = progress.add_task(self.name, total=None, credits=0.0)
             while True:
+                is_sent = self._is_sent
                 batch = (await _patiently(lambda: api.get("batches", self.name))).doc
                 self.states = Counter(batch["states"])
                 cursor = await self._drain(api, cursor, results)
                 settled = sum(self.states[state] for state in SETTLED)
-                progress.update(bar, completed=settled, credits=float(batch["cost"]))
-                if settled + self.states["parked"] >= int(batch["total"]):
+                total, cost = len(self.numbers), float(batch["cost"])
+                progress.update(bar, total=total, completed=settled, credits=cost)
+                if is_sent and settled + self.states["parked"] >= int(batch["total"]):
                     return
                 await asyncio.sleep(POLL_S)
 
     async def _drain(self, api: ApiClient, cursor: str, results: ResultFile) -> str:
-        """Write the results behind a cursor; returns the cursor behind them."""
+        """Write the results behind a cursor; returns the cursor behind them.
+
+        A job that is not of this file, or not yet, is written when all lines have been read.
+        """
         while True:
+            held, self._held = self._held, []
+            self._write(held, results)
+            if len(self._held) >= MAX_HELD_ROWS:
+                return cursor
             path, query = ("batches", self.name, "results"), {"cursor": cursor}
             found = await _patiently(partial(api.get, *path, query=query))
             rows = [msgspec.json.decode(line, type=Doc) for line in found.text.splitlines()]
             if not rows:
                 return cursor
-            results.append(self._line_of(row) for row in rows)
+            self._write(rows, results)
             cursor = str(rows[-1]["cursor"])
+
+    def _write(self, rows: list[Doc], results: ResultFile) -> None:
+        known = [row for row in rows if self._is_sent or str(row["id"]) in self.numbers]
+        if len(known) < len(rows):
+            self._held += [row for row in rows if str(row["id"]) not in self.numbers]
+        results.append(self._line_of(row) for row in known)
 
     def _line_of(self, row: Doc) -> Doc:
         names = ("id", "state", "result", "cost", "reason")
@@ -220,18 +277,10 @@ class BatchRun:
         )
 
 
-def _chunks(lines: Iterator[BatchLine]) -> Iterator[list[BatchLine]]:
-    """Split the lines into calls of bounded count and size."""
-    call: list[BatchLine] = []
-    size_bytes = 0
-    for line in lines:
-        if call and (len(call) == MAX_CALL_JOBS or size_bytes + line.size_bytes > MAX_CALL_BYTES):
-            yield call
-            call, size_bytes = [], 0
-        call.append(line)
-        size_bytes += line.size_bytes
-    if call:
-        yield call
+def _cause_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure to report of several: an API or a Redis that is away before anything else."""
+    away = (ApiUnreachable, RedisUnreachable)
+    return min(failures.exceptions, key=lambda failure: not isinstance(failure, away))
 
 
 async def _patiently(call: Callable[[], Awaitable[ApiResponse]]) -> ApiResponse:

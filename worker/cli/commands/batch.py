@@ -1,8 +1,9 @@
 """`batch`: a file of jobs, one a line, sent in bulk calls; and their results as they come."""
 
+import io
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,6 @@ from worker.cli.options import dry_run
 from worker.cli.text import Doc, command_line, sanitize
 
 if TYPE_CHECKING:
-    from worker.cli.api_client import ApiClient
     from worker.cli.batch_run import BatchRun
 
 STANDARD_INPUT: Final = "-"
@@ -73,16 +73,16 @@ def batch(
 
     run = BatchRun(batch_name, budget, callback_url, is_terminal=sys.stderr.isatty())
     reader = LineReader(batch_name, given, run.refuse)
+    lines = _lines(file, format_ or _format_of(file), reader)
     with ExitStack() as stack:
-        lines = _lines(stack, file, format_ or _format_of(file), reader)
         if dry_run:
             call_api(lambda api: run.check(api, lines))
             _report_check(run)
         else:
             results = _opened(stack, out)
-            call_api(lambda api: _run(api, run, lines, results))
+            call_api(lambda api: run.run(api, lines, results))
             if results is not None and in_order:
-                results.sort(run.numbers)
+                _sort(results, run)
             _report(run, waited=results is not None)
     raise CommandExit(run.exit_code(waited=out is not None and not dry_run))
 
@@ -97,22 +97,37 @@ def _format_of(file: str) -> str:
     return "csv" if file.lower().endswith(".csv") else "jsonl"
 
 
-def _lines(stack: ExitStack, file: str, format_: str, reader: LineReader) -> Iterator[BatchLine]:
-    """The lines of the file; raises `CommandFailure` where it cannot be read any further."""
-    raw: IO[bytes] = sys.stdin.buffer
-    if file != STANDARD_INPUT:
-        raw = stack.enter_context(Path(file).open("rb"))  # noqa: SIM115  the stack closes it
+def _lines(file: str, format_: str, reader: LineReader) -> Iterator[BatchLine]:
+    """The lines of the file; raises `BrokenFile` where it cannot be read any further."""
+    from worker.cli.batch_run import BrokenFile  # noqa: PLC0415  not for --help
+
     read: Callable[[IO[str]], Iterator[BatchLine]] = (
         reader.csv_rows if format_ == "csv" else reader.json_lines
     )
     try:
-        text = opened_text(raw)
-        stack.callback(text.detach)  # or it would close standard input
-        yield from read(text)
-    except UnicodeDecodeError:
-        raise CommandFailure(f"{file}: not UTF-8; what came before is sent") from None
+        with _opened_bytes(file) as raw:
+            text = opened_text(raw)
+            try:
+                yield from read(text)
+            finally:
+                text.detach()
+    except OSError as error:
+        raise BrokenFile(f"cannot read {file}: {error.strerror or error}") from None
     except ValueError as error:
-        raise CommandFailure(f"{file}: {error}; what came before is sent") from None
+        raise BrokenFile(f"{file}: {error}") from None
+
+
+def _opened_bytes(file: str) -> AbstractContextManager[IO[bytes]]:
+    """The file; standard input with a buffer of its own.
+
+    As it ends, Python waits for the usual one, which the thread that reads may hold.
+    """
+    if file != STANDARD_INPUT:
+        return Path(file).open("rb")
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except io.UnsupportedOperation:
+        return nullcontext(sys.stdin.buffer)
 
 
 def _opened(stack: ExitStack, out: str | None) -> ResultFile | None:
@@ -126,12 +141,11 @@ def _opened(stack: ExitStack, out: str | None) -> ResultFile | None:
         raise CommandFailure(f"cannot write {out}: {error.strerror}") from None
 
 
-async def _run(
-    api: "ApiClient", run: "BatchRun", lines: Iterator[BatchLine], results: ResultFile | None
-) -> None:
-    await run.send(api, lines)
-    if results is not None:
-        await run.collect(api, results)
+def _sort(results: ResultFile, run: "BatchRun") -> None:
+    try:
+        results.sort(run.numbers)
+    except OSError as error:
+        raise CommandFailure(f"cannot sort the results: {error.strerror or error}") from None
 
 
 def _report_check(run: "BatchRun") -> None:
