@@ -19,6 +19,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[str, 
         KNOUDS_API_TOKENS=TOKENS,
         KNOUDS_RETRY_BASE_S="0.05",
         KNOUDS_POLL_MIN_S="0.1",
+        KNOUDS_DEFAULT_ESTIMATE="10",
     )
     try:
         api_url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]

@@ -166,3 +166,53 @@ async def test_jobs_that_a_hold_parked_are_released_with_it(site: McpSite) -> No
                 assert dry["dry_run"]["first_ids"] == [job_id]
             await tools.call(tool, **wanted, confirm=dry["confirm"])
             assert (await tools.call("wait_for_job", id=job_id))["job"]["state"] == "succeeded"
+
+
+async def test_what_is_queued_behind_a_pause_is_counted_before_it_ends(site: McpSite) -> None:
+    async with site.client() as tools:
+        wide = (await tools.confirmed("set_hold", scope="default/model"))["hold"]
+        narrow = (await tools.confirmed("set_hold", scope="default/model/gpt-image-2"))["hold"]
+        ids = [await site.job(), await site.job()]
+        dry = (await tools.call("release_hold", id=narrow["id"]))["dry_run"]
+        assert (dry["jobs"], dry["est_cost"]) == (0, 0.0)
+        assert "Jobs that another closed hold keeps are not counted" in dry["effect"]
+        await tools.confirmed("release_hold", id=wide["id"])
+        found = await tools.call("release_hold", id=narrow["id"])
+        dry = found["dry_run"]
+        assert (dry["jobs"], dry["parked_jobs"], dry["queued_jobs"]) == (2, 0, 2)
+        assert dry["est_cost"] > 0
+        assert "with no canary" in dry["effect"]
+        ids.append(await site.job())
+        refusal = await tools.refusal("release_hold", id=narrow["id"], confirm=found["confirm"])
+        assert "it was 2 jobs, and is 3 now" in refusal
+        assert {await site.state(one) for one in ids} == {"queued"}
+        await tools.confirmed("release_hold", id=narrow["id"])
+        for one in ids:
+            assert (await tools.call("wait_for_job", id=one))["job"]["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("tool", ["release_hold", "release_jobs"])
+async def test_what_is_queued_behind_a_refusal_is_counted_before_it_opens(
+    site: McpSite, tool: str
+) -> None:
+    refused = {"fault": "MODEL_TIER_REQUIRED", "times": 1}
+    ids = [await site.job(until="parked", target="suno", sandbox=refused)]
+    async with site.client() as tools:
+        (hold,) = (await tools.call("list_holds"))["items"]
+        wanted = {"id": hold["id"]} if tool == "release_hold" else {"filter": {"target": "suno"}}
+        alone = (await tools.call(tool, **wanted))["dry_run"]
+        ids += [await site.job(target="suno"), await site.job(target="suno")]
+        found = await tools.call(tool, **wanted)
+        dry = found["dry_run"]
+        assert dry["queued_jobs"] == 2
+        assert dry["jobs"] == (3 if tool == "release_hold" else 1)
+        assert dry["est_cost"] == pytest.approx(3 * alone["est_cost"])
+        assert dry["est_cost"] > 0
+        assert "canary" in dry["effect"]
+        assert "by themselves" in dry["effect"]
+        ids.append(await site.job(target="suno"))
+        refusal = await tools.refusal(tool, **wanted, confirm=found["confirm"])
+        assert "nothing was done" in refusal
+        await tools.confirmed(tool, **wanted)
+        for one in ids:
+            assert (await tools.call("wait_for_job", id=one))["job"]["state"] == "succeeded"

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import CannedServer, answering
 from worker.cli.api_client import open_client
 from worker.cli.exit_codes import CommandFailure
-from worker.cli.mcp import actions, bounds, untrusted
+from worker.cli.mcp import actions, bounds, opened_gates, untrusted
 from worker.cli.mcp.bounds import MAX_ANSWER_CHARS, MAX_CUTS, MAX_ITEMS, Cutter, value_at
 from worker.cli.mcp.calls import ToolCall
 from worker.cli.mcp.confirmations import (
@@ -27,7 +27,9 @@ from worker.cli.text import Doc
 __all__ = ["answering"]
 
 
-@pytest.mark.parametrize("module", [actions, bounds, untrusted], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "module", [actions, bounds, opened_gates, untrusted], ids=lambda one: one.__name__
+)
 def test_the_examples_are_true(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted

@@ -22,14 +22,19 @@ from worker.cli.mcp.arguments import (
 )
 from worker.cli.mcp.calls import BadArgument, ToolCall, checked
 from worker.cli.mcp.confirmations import CONFIRM, VALID_S
+from worker.cli.mcp.opened_gates import OpenedGates, opened_gates, scope_filter, total_cost
 from worker.cli.mcp.reads import shown_job
 from worker.cli.mcp.untrusted import UNTRUSTED, marked, split
 from worker.cli.text import Doc
 
 MAX_IDS_SHOWN: Final = 20
 
-COST_GROWTH: Final = 1.1
-"""An estimate may change by a tenth between the dry run and the action: it is learned."""
+MANUAL: Final = "manual"
+"""The code of a hold that an operator placed."""
+
+GROWTH: Final = 1.1
+"""An estimate may grow by a tenth between the dry run and the action: it is learned. So may the
+number of jobs behind a gate: they come and go, and none of them is acted on by its id."""
 
 DRY_RUN: Final = "dry_run"
 DONE: Final = "done"
@@ -99,20 +104,39 @@ class ConfirmedAction:
 def describe_change(before: Doc, now: Doc) -> str:
     """What is different between two previews, in words; empty if nothing is.
 
-    >>> describe_change({"jobs": 2, "est_cost": 4.0}, {"jobs": 3, "est_cost": 6.0})
+    >>> describe_change({"jobs": 2, "ids": ["a", "b"]}, {"jobs": 3, "ids": ["a", "b", "c"]})
     'it was 2 jobs, and is 3 now'
+    >>> describe_change({"jobs": 100, "est_cost": 9.0}, {"jobs": 104, "est_cost": 9.9})
+    ''
+    >>> describe_change({"jobs": 100, "est_cost": 4.0}, {"jobs": 104, "est_cost": None})
+    'it was about 4 credits, and is unknown credits now'
     """
-    if before.get("jobs") != now.get("jobs"):
+    if before.get("jobs") != now.get("jobs") and (
+        "ids" in now or _has_grown(before.get("jobs"), now.get("jobs"))
+    ):
         return f"it was {before['jobs']} jobs, and is {now['jobs']} now"
     if set(before.get("ids") or ()) != set(now.get("ids") or ()):
         return "as many jobs, but not the same ones"
     for name in before.keys() | now.keys():
-        if name not in ("jobs", "ids", "est_cost") and before.get(name) != now.get(name):
+        if name not in (*_MAY_GROW, "ids") and before.get(name) != now.get(name):
             return f"{name} was {before.get(name)}, and is {now.get(name)} now"
+    was, is_now = before.get("queued_jobs"), now.get("queued_jobs")
+    if _has_grown(was, is_now):
+        return f"it was {was} queued jobs, and is {is_now} now"
     was, is_now = before.get("est_cost"), now.get("est_cost")
-    if was != is_now and (was is None or is_now is None or is_now > was * COST_GROWTH):
+    if _has_grown(was, is_now):
         return f"it was about {_credits(was)}, and is {_credits(is_now)} now"
     return ""
+
+
+_MAY_GROW: Final = ("jobs", "queued_jobs", "est_cost")
+
+
+def _has_grown(was: float | None, is_now: float | None) -> bool:
+    """Whether a number has grown by more than a tenth, or became known or unknown."""
+    if was is None or is_now is None:
+        return was is not is_now
+    return is_now > was * GROWTH
 
 
 def _credits(amount: float | None) -> str:
@@ -139,11 +163,40 @@ async def _preview_bulk(action: JobAction, call: ToolCall, arguments: Doc) -> Ac
     seen = {"jobs": doc["done"], "est_cost": doc["est_cost"], "ids": doc["ids"]}
     if released:
         seen["holds_released"] = released
+        gates = await _opened_by_filter(call, arguments["filter"])
+        seen["queued_jobs"] = gates.queued_jobs
+        seen["est_cost"] = total_cost([doc["est_cost"], gates.est_cost])
     counts, rest = split(doc, untrusted.COUNTS)
     rest.pop("ids", None)
     rest.pop("dry_run", None)
     details = {"counts": counts, UNTRUSTED: rest} if rest else {"counts": counts}
-    return ActionPreview(f"Of each job: {ACTION_TABLE[action].effect}.", seen, details)
+    effect = f"Of each job: {ACTION_TABLE[action].effect}."
+    if released:
+        effect += (
+            f" Holds that open: {released}. Of each one canary is sent first; if it is accepted,"
+            " the others and at most the queued_jobs behind the holds go by themselves. est_cost"
+            " is of all of them."
+        )
+    return ActionPreview(effect, seen, details)
+
+
+async def _opened_by_filter(call: ToolCall, wanted: Doc) -> OpenedGates:
+    """What may go when a release opens the holds that its filter covers.
+
+    The API does not name them, so these are all that parked jobs where the filter looks.
+    """
+    holds: Sequence[Doc] = (await call.api.get("holds")).doc["items"]
+    opened: list[Doc] = []
+    for hold in holds:
+        where = {**scope_filter(hold["scope"]), "code": hold["code"]}
+        if (
+            hold["phase"] == "closed"
+            and hold["code"] != MANUAL
+            and hold["jobs"] != 0
+            and all(wanted.get(name) in (None, value) for name, value in where.items())
+        ):
+            opened.append(hold)
+    return await opened_gates(call, opened, holds)
 
 
 async def _act_bulk(action: JobAction, call: ToolCall, arguments: Doc, seen: Doc) -> Doc:
@@ -215,7 +268,7 @@ async def _preview_set_hold(call: ToolCall, arguments: Doc) -> ActionPreview:
         expected = SetHoldArguments.model_fields["scope"].description
         raise BadArgument(f"scope: must be {expected}") from None
     holds: Sequence[Doc] = (await call.api.get("holds")).doc["items"]
-    if any(one["scope"] == scope and one["code"] == "manual" for one in holds):
+    if any(one["scope"] == scope and one["code"] == MANUAL for one in holds):
         raise BadArgument(f"scope: {scope} is paused already")
     lanes: Sequence[Doc] = (await call.api.get("stats")).doc["lanes"]
     queued = sum(one["queued"] for one in lanes if f"{one['lane']}/".startswith(f"{scope}/"))
@@ -235,20 +288,54 @@ async def _preview_release_hold(call: ToolCall, arguments: Doc) -> ActionPreview
     found = next((one for one in holds if one["id"] == arguments["id"]), None)
     if found is None:
         raise BadArgument("id: there is no such hold: list_holds names those that there are")
-    account, _, rest = str(found["scope"]).partition("/")
-    kind, _, target = rest.partition("/")
-    where = {"account": account, "kind": kind, "target": target, "code": found["code"]}
-    wanted = {"state": "parked"} | {name: value for name, value in where.items() if value}
-    dry = (await call.api.post("bulk", "release", body={"filter": wanted, "dry_run": True})).doc
+    gates = OpenedGates(0, 0.0, True)  # one that is opening lets jobs go already
+    if found["phase"] == "closed":
+        gates = await opened_gates(call, [found], holds)
+    parked: int | None = found["jobs"]
     seen = {
-        "jobs": found["jobs"],
-        "est_cost": dry["est_cost"],
+        "jobs": None if parked is None else parked + gates.queued_jobs,
+        "est_cost": total_cost([await _cost_of_parked(call, found), gates.est_cost]),
         "scope": found["scope"],
         "code": found["code"],
         "phase": found["phase"],
     }
+    details = {
+        "parked_jobs": parked,
+        "queued_jobs": gates.queued_jobs,
+        "action": found["action"],
+    }
+    return ActionPreview(_release_effect(found, gates), seen, details)
+
+
+async def _cost_of_parked(call: ToolCall, hold: Doc) -> float | None:
+    """The credits of the jobs that a hold parked. Of jobs that are parked alike, all are counted.
+
+    A dry run of a release would leave out those of a hold that it does not open.
+    """
+    if hold["jobs"] == 0:
+        return 0.0
+    wanted = {"state": "parked", "code": hold["code"], **scope_filter(hold["scope"])}
+    dry = {"filter": wanted, "dry_run": True}
+    doc = (await call.api.post("bulk", "discard", body=dry)).doc
+    cost: float | None = doc["est_cost"]
+    return cost if doc["done"] else None
+
+
+def _release_effect(hold: Doc, gates: OpenedGates) -> str:
     effect = f"{ACTION_TABLE[HoldAction.RELEASE_HOLD].effect}."
-    return ActionPreview(effect, seen, {"action": found["action"]})
+    if hold["phase"] != "closed":
+        return f"{effect} It is opening already: what is queued goes by itself."
+    if hold["code"] == MANUAL:
+        effect += " It is a pause: all queued_jobs can be sent at once, with no canary."
+    else:
+        effect += (
+            " If the canary is accepted, the others of parked_jobs and queued_jobs go by"
+            " themselves, 2, 4, 8 … at a time; if it is refused, the hold closes again."
+        )
+    effect += " Jobs that another closed hold keeps are not counted."
+    if not gates.is_complete:
+        effect += " There are too many lanes to count them all: there may be more queued_jobs."
+    return effect
 
 
 async def _act_release_hold(call: ToolCall, arguments: Doc, seen: Doc) -> Doc:

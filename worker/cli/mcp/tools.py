@@ -229,10 +229,10 @@ TOOLS: Final[tuple[ToolRow, ...]] = (
         "release_hold",
         "Release a hold",
         "Open a closed gate after its cause was fixed: one canary goes first, then the jobs that it"
-        " parked.",
+        " parked and those queued behind it, by themselves.",
         arguments.ReleaseHoldArguments,
         actions.release_hold,
-        *("list_holds", "release_jobs"),
+        *("list_holds", "get_stats", "cancel_jobs", "discard_jobs"),
         is_sending=True,
     ),
 )
