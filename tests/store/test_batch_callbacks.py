@@ -102,7 +102,9 @@ async def test_a_batch_that_only_an_operator_brings_on_is_an_event_each_time(
     """Also where a job waits for a parked one."""
     keeper = BatchKeeper(store, "w")
     parked = await add(store, job_builders.held(id="p", batch=batch))
-    await add(store, job_builders.waiting(id="c", after=("p",), batch=batch))
+    await add(
+        store, job_builders.waiting(id="c", after=("p",), batch=batch, parents_check_at=NOW + 3_600)
+    )
     await keeper.tick(NOW)
     queued = await change(store, parked, transitions.release(parked.job, NOW, by="ann"))
     await keeper.tick(NOW)
@@ -114,6 +116,22 @@ async def test_a_batch_that_only_an_operator_brings_on_is_an_event_each_time(
     assert [one.type for one in found] == [CallbackType.BATCH_STALLED] * 2
     assert len({one.id for one in found}) == 2
     assert found[0].sequence < found[1].sequence
+
+
+async def test_a_job_that_waits_for_a_dead_letter_stalls_its_batch(
+    store: Store, batch: str
+) -> None:
+    """But not while the end of a job is about to queue those that wait for it."""
+    keeper = BatchKeeper(store, "w")
+    await add(store, job_builders.dead(id="p", batch=batch))
+    due = job_builders.waiting(id="c", after=("p",), batch=batch, parents_check_at=NOW)
+    child = await add(store, due)
+    await keeper.tick(NOW)
+    assert await callbacks(store, batch) == []
+    later = transitions.check_parents_later(child.job, NOW, NOW + 3_600)
+    await change(store, child, later)
+    await keeper.tick(NOW)
+    assert [one.type for one in await callbacks(store, batch)] == [CallbackType.BATCH_STALLED]
 
 
 async def test_without_room_it_is_lost_and_counted(store: Store, batch: str) -> None:

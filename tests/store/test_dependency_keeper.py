@@ -455,3 +455,10 @@ async def test_a_child_that_is_written_back_makes_no_record_of_its_parent(store:
     ours = VersionedJob(job_builders.waiting(id="c", after=("p",)), "1.aa")
     assert await store.jobs.restore(None, ours) is RestoreResult.RESTORED
     assert not await store.client.call("EXISTS", store.keys.job("p"))
+
+
+async def test_an_entry_without_a_record_goes(store: Store, keeper: DependencyKeeper) -> None:
+    key = store.keys.index(Index.WAITING)
+    await store.client.call("ZADD", key, NOW, "nobody")
+    await keeper.tick(NOW)
+    assert not await store.client.call("EXISTS", key)

@@ -28,6 +28,10 @@ from worker.cli.text import Doc, sanitize
 POLL_S: Final = 1.0
 """Between two looks at a batch of which no job settled."""
 
+STALLED_POLLS: Final = 3
+"""Looks in a row at a batch that waits for an operator, until it is not waited for: a job whose
+parent has just succeeded is queued in between."""
+
 OUTAGE_S: Final = 600.0
 """How long an API or a Redis that is away is waited for."""
 
@@ -88,7 +92,8 @@ class BatchRun:
             return ExitCode.OK
         if self.states["dead"] or self.states["cancelled"]:
             return ExitCode.NOT_SUCCEEDED
-        return ExitCode.PARKED if self.states["parked"] else ExitCode.OK
+        is_over = not (self.states["parked"] or self.states["waiting"])
+        return ExitCode.OK if is_over else ExitCode.PARKED
 
     # Dry run.
 
@@ -224,6 +229,7 @@ class BatchRun:
         cursor = "0"
         with self._progress() as progress:
             bar = progress.add_task(self.name, total=None, credits=0.0)
+            stalled_polls = 0
             while True:
                 is_sent = self._is_sent
                 batch = (await _patiently(lambda: api.get("batches", self.name))).doc
@@ -232,7 +238,12 @@ class BatchRun:
                 settled = sum(self.states[state] for state in SETTLED)
                 total, cost = len(self.numbers), float(batch["cost"])
                 progress.update(bar, total=total, completed=settled, credits=cost)
-                if is_sent and settled + self.states["parked"] >= int(batch["total"]):
+                left = int(batch["total"]) - settled - self.states["parked"]
+                if is_sent and left <= 0:
+                    return
+                is_stalled = is_sent and batch["stalled"] and left == self.states["waiting"]
+                stalled_polls = stalled_polls + 1 if is_stalled else 0
+                if stalled_polls >= STALLED_POLLS:
                     return
                 await asyncio.sleep(POLL_S)
 

@@ -35,25 +35,33 @@ class BatchKeeper:
         changed = await self._store.batches.changed(BATCHES_AT_ONCE)
         if not changed or not await self._store.batches.claim(self._worker_id, LEASE_S):
             return TICK_S
+        unclear: set[str] = set()
         for batch in await self._store.batches.find_many([name for name, _ in changed], now):
-            if batch.record is not None:
-                await self._announce(batch, now)
+            if batch.record is not None and not await self._announce(batch, now):
+                unclear.add(batch.address)
         for address, at in changed:
-            await self._store.batches.mark_seen(address, at)
+            if address not in unclear:
+                await self._store.batches.mark_seen(address, at)
         return 0.0 if len(changed) == BATCHES_AT_ONCE else TICK_S
 
-    async def _announce(self, batch: Batch, now: float) -> None:
-        """Announce each completion once, and that only an operator brings the batch on."""
+    async def _announce(self, batch: Batch, now: float) -> bool:
+        """Announce each completion once, and that only an operator brings the batch on.
+
+        False where that is not clear yet: jobs that waited for others are about to be queued.
+        """
         for number in range(batch.announced + 1, batch.completions + 1):
             notice = batch_notice(batch, BatchEvent.COMPLETED, now, number)
             sequence = number + batch.stalls
             await self._call_back(batch, CallbackType.BATCH_COMPLETED, number, sequence, now)
             if await self._store.batches.announce(batch, notice, ANNOUNCED, number):
                 log.info("batch.completed", batch=batch.address, completion=number)
-        parked = batch.of(State.PARKED)
-        is_stalled = parked > 0 and batch.open_jobs == parked + batch.of(State.WAITING)
+        # A job that waits for a dead letter waits for an operator, too.
+        is_stuck = batch.of(State.PARKED) > 0 or batch.of(State.DEAD) > 0
+        is_stalled = is_stuck and 0 < batch.open_jobs == batch.of(State.PARKED, State.WAITING)
         if is_stalled == batch.is_stalled:
-            return
+            return True
+        if is_stalled and batch.of(State.WAITING) and await self._has_due_children(now):
+            return False
         number = batch.stalls + 1
         stall = batch_notice(batch, BatchEvent.STALLED, now) if is_stalled else None
         if is_stalled:
@@ -61,6 +69,10 @@ class BatchKeeper:
             await self._call_back(batch, CallbackType.BATCH_STALLED, number, sequence, now)
         if await self._store.batches.announce(batch, stall, STALLED, number):
             log.info("batch.stalled" if is_stalled else "batch.resumed", batch=batch.address)
+        return True
+
+    async def _has_due_children(self, now: float) -> bool:
+        return any(await self._store.dependencies.work(now, 1, 1))
 
     async def _call_back(
         self, batch: Batch, event: CallbackType, number: int, sequence: int, now: float

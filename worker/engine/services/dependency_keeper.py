@@ -106,10 +106,12 @@ class DependencyKeeper:
     async def _move_on(self, ids: Sequence[JobId], now: float) -> int:
         """Do with some jobs what the states of their parents ask for; how many wait no more."""
         found: list[VersionedJob] = []
-        for stored in await load_jobs(self._store.jobs, ids, now):
-            if stored is not None and stored.job.state is State.WAITING:
+        for job_id, stored in zip(ids, await load_jobs(self._store.jobs, ids, now), strict=True):
+            if stored is None:
+                await self._store.jobs.remove_entry_without_record(Index.WAITING, "", job_id)
+            elif stored.job.state is State.WAITING:
                 found.append(stored)
-            elif stored is not None:
+            else:
                 await self._store.jobs.remove_stale_entry(stored, Index.WAITING)
         parents = await self._parents(found)
         commits: list[Awaitable[VersionedJob | CommitRefused]] = []
